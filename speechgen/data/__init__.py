@@ -1,0 +1,11 @@
+"""Corpora, from files to training batches. Thin, over lhotse.
+
+corpora    finds the utterances of a corpus: lhotse's recipes by name, or a folder with metadata
+flite      a synthetic corpus whose phone times are known exactly
+prepare    decodes, checks, levels and trims once; adds features to a prepared folder
+report     what was found: counts, hours, faults
+features   memory-mapped features, keyed by the hash of what produced them
+batching   duration-bucketed or cropped batches, reproducible and resumable
+
+A prepared folder holds `cuts.jsonl.gz` (lhotse cuts), `report.json` and `features/<kind>-<hash>/{data.bin, index.json}`.
+"""
