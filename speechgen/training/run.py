@@ -1,0 +1,202 @@
+"""From a recipe and folders to a trained checkpoint.
+
+    <out>/checkpoint/    the best weights by validation loss (EMA), a complete checkpoint folder
+    <out>/last/          the latest weights (EMA), likewise
+    <out>/state/         what `resume` needs
+    <out>/metrics.jsonl, <out>/tensorboard/
+
+Several processes: start the command under `torchrun`, which this module notices by the environment it sets.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import torch
+from lightning.fabric import Fabric
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from speechgen.core import checkpoint
+from speechgen.core.errors import UserError
+from speechgen.core.protocols import Batch, Objective
+from speechgen.core.random import mix
+from speechgen.core.types import MelSettings
+from speechgen.data.batching import TrainingData
+from speechgen.text.vocabulary import ENGLISH
+from speechgen.training import state
+from speechgen.training.logging import ProgressStyle
+from speechgen.training.recipe import LoadedRecipe
+from speechgen.training.trainer import Export, FitResult, Trainer
+
+__all__ = ["TrainResult", "WarmStart", "launch", "train", "warm_start"]
+
+
+@dataclass(frozen=True)
+class WarmStart:
+    """Which tensors of a network came from a checkpoint, and why the others did not."""
+
+    loaded: tuple[str, ...]
+    other_shape: tuple[str, ...]
+    missing: tuple[str, ...]
+    unused: tuple[str, ...]
+
+    def report(self, source: Path) -> str:
+        """One line for the user."""
+        others = {"other shape": self.other_shape, "not in it": self.missing, "not used": self.unused}
+        told = "".join(f"; {why}: {', '.join(names)}" for why, names in others.items() if names)
+        return f"started from {source}: {len(self.loaded)} tensors{told}"
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A finished or interrupted session."""
+
+    fit: FitResult
+    out: Path
+    warm_start: WarmStart | None
+
+
+def train(
+    loaded: LoadedRecipe,
+    *,
+    data_folders: Sequence[Path],
+    validation_folders: Sequence[Path],
+    out: Path,
+    device: str = "auto",
+    init: Path | None = None,
+    resume: Literal["auto"] | None = None,
+    workers: int = 0,
+    progress: ProgressStyle = "auto",
+) -> TrainResult:
+    """Train what the recipe says.
+
+    Args:
+        loaded: from `load_recipe`.
+        data_folders: prepared corpora to learn from.
+        validation_folders: prepared corpora to measure on; may be empty.
+        out: run folder.
+        device: "auto", "cpu", "cuda" or "cuda:<index>".
+        init: checkpoint folder whose matching tensors the network starts from (ignored when a state is resumed).
+        resume: "auto" continues from `out/state` if it exists; None starts anew and refuses an `out` that has a state.
+        workers: processes that read batches ahead.
+        progress: how to show progress.
+
+    Raises:
+        UserError: for anything the caller can put right, memory included.
+    """
+    recipe = loaded.recipe
+    settings = recipe.trainer
+    resuming = state.exists(out / "state")
+    if resuming and resume is None:
+        raise UserError(f"{out} already holds a run: continue it with --resume auto, or choose another --out")
+    if not data_folders:
+        raise UserError("no training data: give at least one prepared folder with --data")
+    fabric = launch(device, settings.precision)
+    torch.manual_seed(mix(settings.seed, "weights"))
+    network = loaded.spec.build(loaded.config)
+    warm = warm_start(network, init) if init and not resuming else None
+    objective: Objective = loaded.spec.objective(network, loaded.config, loaded.objective_config)
+    trainer = Trainer(
+        objective, recipe.optim, settings, out, fabric=fabric, export=exporter(loaded, objective, out), progress=progress
+    )
+    notes = [warm.report(init)] if warm and init else []
+    if resuming:
+        trainer.resume()
+        notes.append(f"resuming {out} at step {trainer.step}")
+    rank, world = fabric.global_rank, fabric.world_size
+    data = TrainingData(data_folders, objective.fields, recipe.data, settings.seed)
+    batches = data.batches(trainer.step * settings.accumulate, rank, world)
+    validation: list[Batch] = []
+    if validation_folders:
+        held_out = TrainingData(validation_folders, objective.fields, recipe.data, settings.seed)
+        validation = list(islice(held_out.batches(0, rank, world), settings.validation_batches))
+    try:
+        fit = trainer.fit(batches, validation, notes)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        raise UserError(
+            f"out of memory at step {trainer.step}: lower data.batch_seconds (now {recipe.data.batch_seconds:g}) and raise "
+            f"trainer.accumulate (now {settings.accumulate}) by as much, lower data.crop_seconds or data.max_seconds, or "
+            "use trainer.precision bf16-mixed"
+        ) from error
+    return TrainResult(fit, out, warm)
+
+
+def launch(device: str, precision: Literal["32-true", "bf16-mixed"]) -> Fabric:
+    """Set up Fabric on one device, or as one of the processes that `torchrun` started.
+
+    Raises:
+        UserError: there is no such device.
+    """
+    kind, _, index = device.partition(":")
+    if kind not in ("auto", "cpu", "cuda") or (index and (kind != "cuda" or not index.isdecimal())):
+        raise UserError(f"unknown device {device!r}: allowed: auto, cpu, cuda, cuda:<index>")
+    if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
+        raise UserError(f"device {device!r} is not there: {torch.cuda.device_count()} CUDA devices found; use --device cpu")
+    accelerator = kind if kind != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world > 1:
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", world))
+        fabric = Fabric(accelerator=accelerator, devices=local, num_nodes=world // local, strategy="ddp", precision=precision)
+    else:
+        devices = [int(index or 0)] if accelerator == "cuda" else 1
+        fabric = Fabric(accelerator=accelerator, devices=devices, precision=precision)
+    fabric.launch()
+    return fabric
+
+
+def warm_start(network: nn.Module, folder: Path) -> WarmStart:
+    """Copy every tensor of a checkpoint that has the same name and shape into `network`.
+
+    Raises:
+        UserError: it cannot be read, or nothing matches.
+    """
+    path = folder / "model.safetensors"
+    try:
+        given = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"cannot start from {path} ({error}): give the folder of a checkpoint") from error
+    own = network.state_dict()
+    fits = {key: value for key, value in given.items() if key in own and own[key].shape == value.shape}
+    if not fits:
+        raise UserError(f"nothing in {path} matches this network in name and shape: start from a checkpoint of the same model")
+    network.load_state_dict(fits, strict=False)
+    return WarmStart(
+        loaded=tuple(sorted(fits)),
+        other_shape=tuple(sorted(key for key in given if key in own and key not in fits)),
+        missing=tuple(sorted(own.keys() - given.keys())),
+        unused=tuple(sorted(given.keys() - own.keys())),
+    )
+
+
+def exporter(loaded: LoadedRecipe, objective: Objective, out: Path) -> Export:
+    """Return the function that writes checkpoint folders of this run under `out`."""
+    reads_phonemes = not {"phonemes", "labels"}.isdisjoint(objective.fields)
+    info = checkpoint.CheckpointInfo(
+        format=checkpoint.FORMAT,
+        model=loaded.recipe.model.name,
+        config=loaded.config.model_dump(mode="json"),
+        accepts=loaded.spec.accepts,
+        produces=loaded.spec.produces,
+        mel=MelSettings(),
+        vocabulary=ENGLISH.symbols if reads_phonemes else None,
+        uses=dict(loaded.recipe.data.producers),
+    )
+
+    def export(name: str, weights: Mapping[str, Tensor], metrics: Mapping[str, float]) -> None:
+        checkpoint.save(out / name, info, weights, recipe=loaded.text, metrics=metrics)
+
+    return export
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """CUDA has an exception of its own; the CPU allocator raises a RuntimeError."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
