@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 __all__ = ["normalize", "speakable"]
 
@@ -19,29 +20,33 @@ _CANONICAL = str.maketrans(
         **dict.fromkeys("[{<【〈", "("),
         **dict.fromkeys("]}>】〉", ")"),
         **dict.fromkeys("、،", ","),
-        **dict.fromkeys("。।॥։።", "."),
-        **dict.fromkeys("؟", "?"),
-        **dict.fromkeys("؛", ";"),
-        **dict.fromkeys("¡¿", ""),
-        "⁄": "/",
+        **dict.fromkeys("。।॥։", "."),
+        **dict.fromkeys("¡¿™℠", ""),
+        "؟": "?",
+        "؛": ";",
         "\u200b": " ",
     }
 )
+# Compatibility forms that would change what is read: 2½ is not 21/2, nor 10² 102.
+_RESOLVABLE = re.compile("[^¼-¾⅐-⅞²³¹⁰-₉]+")
 _JOINERS = "\u200c\u200d"  # meaningful inside words of some scripts
-_INVISIBLE_CATEGORIES = {"Cf", "Me"}
-_SILENT_CATEGORIES = {"Cc", "Cn", "Co", "Cs", "Sk", "So", "Zl", "Zp"}
 _KEPT = set(_JOINERS + "°")
+_INVISIBLE_CATEGORIES = {"Cf", "Me"}
 _VARIATION_SELECTORS = set("\ufe0e\ufe0f")
+_SILENT_CATEGORIES = {"Cc", "Cn", "Co", "Cs", "Sk", "So", "Zl", "Zp"}
+# In this order: the later ones count on single spaces, and so take linear time.
 _REWRITES = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
-        (rf"(?<!\S)[{_JOINERS}]+", ""),
-        (r"\.(\s?\.)+", "…"),
-        (r"(?<!-)--+(?!-)|(?<=\s)-+(?=\s|$)|---+", "—"),
-        (r"\s*—[\s—]*", " — "),
-        (r"([,!?;:…\"])\1+", r"\1"),
-        (r"\s+([,!?;:…]|\.(?!\w))", r"\1"),
+        (rf"(?<![^\s—…,.!?;:\"'()-])[{_JOINERS}]+", ""),
         (r"\s+", " "),
+        (r"\.(?: ?\.)+", "…"),
+        (r"--+|(?<!\S)-+(?!\S)", "—"),
+        (r"[ —-]*—[ —-]*", " — "),
+        (r" +([,!?;:…]|\.(?!\w))", r"\1"),
+        (r"([,!?;:…\"])\1+", r"\1"),
+        (r"([,;!?])(?=[^\W\d_])", r"\1 "),
+        (r" +", " "),
     )
 )
 
@@ -53,8 +58,8 @@ def normalize(text: str) -> str:
     control characters and emoji go, whitespace is collapsed, and a text without any small letter is lower-cased if it
     has several words, because it is then not an acronym but a transcript in capitals.
     """
-    text = unicodedata.normalize("NFKC", text).translate(_CANONICAL)
-    text = "".join(map(_spoken, text))
+    text = _RESOLVABLE.sub(lambda match: unicodedata.normalize("NFKC", match.group()), text.translate(_CANONICAL))
+    text = "".join(map(_spoken, text.translate(_CANONICAL)))
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)
     if text.isupper() and len(text.split()) > 1:
@@ -62,16 +67,17 @@ def normalize(text: str) -> str:
     return text.strip()
 
 
+def speakable(text: str) -> bool:
+    """Tell whether anything in `text` has a sound: a letter or digit of any script."""
+    return any(char.isalnum() for char in text)
+
+
+@lru_cache(maxsize=4096)
 def _spoken(char: str) -> str:
     """The character itself, nothing if it is invisible, a space if it has no sound."""
-    category = unicodedata.category(char)
     if char in _KEPT:
         return char
+    category = unicodedata.category(char)
     if category in _INVISIBLE_CATEGORIES or char in _VARIATION_SELECTORS:
         return ""
     return " " if category in _SILENT_CATEGORIES else char
-
-
-def speakable(text: str) -> bool:
-    """Tell whether anything in `text` has a sound: a letter or digit of any script."""
-    return any(char.isalnum() for char in unicodedata.normalize("NFKC", text))

@@ -9,20 +9,21 @@ from __future__ import annotations
 import difflib
 import re
 import threading
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from speechgen.core.errors import UserError
 from speechgen.text.normalize import normalize, speakable
-from speechgen.text.split import ABBREVIATION
-from speechgen.text.vocabulary import END, ENGLISH, GAP, START, Spelling, Vocabulary
+from speechgen.text.split import ends_abbreviated
+from speechgen.text.vocabulary import END, ENGLISH, GAP, PUNCTUATION, START, Spelling, Vocabulary
 
 __all__ = ["Phonemizer"]
 
 # Changes whenever the same text would give other symbols, so that prepared features are made anew.
 _REVISION = 1
-# A mark inside a word or number (3.14, 12:30) is read by espeak-ng.
-_MARK = re.compile(r"[—…\"()]|[,.!?;:](?!\w)")
+# Marks inside numbers and words (1,000 12:30 3.14 example.com) are for espeak-ng to read.
+_MARK = re.compile(r"[—…\"()!?;]|[,:](?!\d)|\.(?!\w)")
 _LANGUAGE_FLAG = re.compile(r"\(.+?\)")
 
 
@@ -53,6 +54,7 @@ class Phonemizer:
         self._espeak.set_voice(language)
         self._lock = threading.Lock()  # espeak-ng keeps its state in globals
         self._spellings: dict[str, Spelling] = {}
+        self._reads_latin = language.startswith("en") and language != "en-shaw"
         self.language = language
         self.vocabulary = vocabulary
         self.dropped: Counter[str] = Counter()
@@ -64,17 +66,17 @@ class Phonemizer:
         """Return the symbols of `text`, from `^` to `$`.
 
         Raises:
-            UserError: nothing in `text` can be spoken.
+            UserError: nothing in `text` can be spoken, or it is in a script that the language cannot read.
         """
-        symbols: list[str] = []
-        spoken = False
         normal = normalize(text)
-        if speakable(normal):
-            for piece, is_mark in _pieces(normal):
-                found = [piece] if is_mark else list(self._clause(piece))
-                spoken = spoken or (bool(found) and not is_mark)
-                symbols += found
-        if not spoken:
+        if self._reads_latin and _is_mostly_foreign(normal):
+            raise UserError(
+                f"cannot read {_excerpt(text)} as {self.language}: most of its letters are not Latin; "
+                "choose the language it is written in, or transliterate it"
+            )
+        with self._lock:
+            symbols = [symbol for piece in _pieces(normal) for symbol in self._read(piece)] if speakable(normal) else []
+        if set(symbols) <= {GAP, *PUNCTUATION}:
             raise UserError(f"nothing to speak in {_excerpt(text)}: give text with at least one letter or digit")
         return [START, *_tidy_gaps(symbols), END]
 
@@ -82,7 +84,7 @@ class Phonemizer:
         """Return the symbols of each text.
 
         Raises:
-            UserError: nothing in one of them can be spoken; names its position.
+            UserError: as for a single text; names the text's position.
         """
         results = []
         for index, text in enumerate(texts):
@@ -102,18 +104,20 @@ class Phonemizer:
             "espeak": ".".join(map(str, self._espeak.version)),
         }
 
-    def _clause(self, clause: str) -> Iterator[str]:
-        """Phones, stress marks and word gaps of a text without punctuation; its outer spaces become gaps."""
-        with self._lock:
-            phonemes = self._espeak.text_to_phonemes(clause.strip())
-        if clause[:1].isspace():
+    def _read(self, piece: str) -> Iterator[str]:
+        """Symbols of one piece: a mark itself, or the phones, stress marks and gaps of a clause."""
+        if _MARK.fullmatch(piece):
+            yield piece
+            return
+        if piece[0].isspace():
             yield GAP
+        phonemes = self._espeak.text_to_phonemes(piece.strip())
         for index, word in enumerate(_LANGUAGE_FLAG.sub("", phonemes).split()):
             if index:
                 yield GAP
             for phone in filter(None, word.split("_")):
                 yield from self._spell(phone)
-        if clause[-1:].isspace():
+        if piece[-1].isspace():
             yield GAP
 
     def _spell(self, phone: str) -> tuple[str, ...]:
@@ -125,19 +129,18 @@ class Phonemizer:
         return spelling.symbols
 
 
-def _pieces(text: str) -> Iterator[tuple[str, bool]]:
-    """Cut at punctuation; yield (piece, is it a mark). The point of an abbreviation stays in its clause."""
+def _pieces(text: str) -> Iterator[str]:
+    """Cut into marks and the clauses between them; the point of an abbreviation stays in its clause."""
     start = 0
     for match in _MARK.finditer(text):
-        is_abbreviated = match.group() == "." and match.end() < len(text) and ABBREVIATION.search(text, start, match.start())
-        if is_abbreviated:
+        if match.group() == "." and match.end() < len(text) and ends_abbreviated(text, match.start()):
             continue
         if match.start() > start:
-            yield text[start : match.start()], False
-        yield match.group(), True
+            yield text[start : match.start()]
+        yield match.group()
         start = match.end()
     if start < len(text):
-        yield text[start:], False
+        yield text[start:]
 
 
 def _tidy_gaps(symbols: list[str]) -> Iterator[str]:
@@ -148,6 +151,13 @@ def _tidy_gaps(symbols: list[str]) -> Iterator[str]:
         if symbol != GAP or previous != GAP:
             yield symbol
         previous = symbol
+
+
+def _is_mostly_foreign(text: str) -> bool:
+    """Tell whether the letters of other scripts, which English voices can only spell by name, outnumber the Latin."""
+    letters = [char for char in text if char.isalpha()]
+    foreign = sum("LATIN" not in unicodedata.name(char, "") for char in letters)
+    return 2 * foreign > len(letters) > 0
 
 
 def _excerpt(text: str) -> str:

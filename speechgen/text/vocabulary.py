@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -65,8 +66,8 @@ class Vocabulary:
     def __post_init__(self) -> None:
         if not self.symbols or self.symbols[0] != PAD:
             raise ValueError(f"the first symbol of a vocabulary must be {PAD!r}, got {self.symbols[:1]}")
-        if len(set(self.symbols)) != len(self.symbols):
-            raise ValueError(f"a vocabulary holds each symbol once, got twice: {sorted(_repeated(self.symbols))}")
+        if repeated := [symbol for symbol, times in Counter(self.symbols).items() if times > 1]:
+            raise ValueError(f"a vocabulary holds each symbol once, got twice: {sorted(repeated)}")
 
     def __len__(self) -> int:
         return len(self.symbols)
@@ -134,7 +135,7 @@ class Vocabulary:
                 symbols.append(match.group())
                 position = match.end()
                 continue
-            base, *marks = unicodedata.normalize("NFD", phone[position])
+            base, *marks = list(unicodedata.normalize("NFD", phone[position]))
             if marks:  # a precomposed letter: look at its parts
                 phone = phone[:position] + base + "".join(marks) + phone[position + 1 :]
                 continue
@@ -148,11 +149,6 @@ class Vocabulary:
         spoken = [symbol for index, symbol in enumerate(self.symbols) if index in self.phone_ids]
         spoken += [symbol for symbol in (*STRESS, *MODIFIERS) if symbol in self.ids]
         return re.compile("|".join(map(re.escape, sorted(spoken, key=len, reverse=True))))
-
-
-def _repeated(symbols: Sequence[str]) -> set[str]:
-    seen: set[str] = set()
-    return {symbol for symbol in symbols if symbol in seen or seen.add(symbol)}
 
 
 ENGLISH = Vocabulary(
