@@ -2,7 +2,9 @@
 
 corpora    finds the utterances of a corpus: lhotse's recipes by name, or a folder with metadata
 flite      a synthetic corpus whose phone times are known exactly
-prepare    decodes, checks, levels and trims once; adds features to a prepared folder
+decode     one utterance from its file to stored samples: level, trim, faults
+prepare    decodes and checks a corpus once; adds features to a prepared folder
+compute    each feature, from what a prepared folder holds
 report     what was found: counts, hours, faults
 features   memory-mapped features, keyed by the hash of what produced them
 batching   duration-bucketed or cropped batches, reproducible and resumable

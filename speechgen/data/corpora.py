@@ -40,6 +40,8 @@ class Utterance:
     seconds: float | None = None
     trim: bool = True
     """Whether leading and trailing silence may be cut."""
+    phones: tuple[tuple[str, float], ...] = ()
+    """ARPABET phones and where each ends, in seconds from the start, if they are known."""
 
 
 def read_folder(source: Path, language: str) -> list[Utterance]:

@@ -6,46 +6,31 @@ producer (settings, vocabulary, tokenizer) is the same. Every step is written be
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
 
-import numpy as np
-import torch
 from lhotse import AudioSource, CutSet, MonoCut, Recording, SupervisionSegment
-from numpy.typing import NDArray
+from lhotse.supervision import AlignmentItem
 
-from speechgen.audio.spectrogram import log_mel
 from speechgen.core.errors import UserError, unknown
 from speechgen.core.protocols import Progress
-from speechgen.core.types import MelSettings, Waveform
+from speechgen.data import compute
+from speechgen.data.compute import Tokenizer
 from speechgen.data.corpora import Utterance, read_folder, read_lhotse
-from speechgen.data.decode import AUDIO_PRODUCER, RATE, SCALE, Decoded, decode
+from speechgen.data.decode import AUDIO_PRODUCER, RATE, Decoded, decode
 from speechgen.data.features import FeatureStore, FeatureWriter, producer_hash
+from speechgen.data.flite import generate_flite
 from speechgen.data.report import Report, text_outliers
 
-__all__ = ["Tokenizer", "add_features", "load_cuts", "prepare_corpus"]
+__all__ = ["FEATURES", "Steps", "add_features", "load_cuts", "prepare_corpus"]
 
-FEATURES = ("audio", "mel", "phonemes", "tokens")
+FEATURES = ("audio", "mel", "phonemes", "tokens", "labels")
 MIN_SECONDS, LONG_SECONDS = 0.3, 30.0
 CLIPPING_SHARE = 1e-3
-TOKEN_BATCH_SECONDS = 120.0
 
-Input = TypeVar("Input")
-Output = TypeVar("Output")
-
-
-@dataclass(frozen=True)
-class Tokenizer:
-    """What computes the `tokens` feature: audio [B, L] to ids [B, T'] with their lengths, and the checkpoint's fingerprint."""
-
-    encode: Callable[[Waveform], Any]
-    fingerprint: str
+Steps = Callable[[str], Progress]
+"""Given the name of a step, returns what is called with (done, total)."""
 
 
 def prepare_corpus(
@@ -56,20 +41,22 @@ def prepare_corpus(
     corpus: str = "folder",
     language: str = "en-us",
     tokenizer: Tokenizer | None = None,
+    hours: float = 2.0,
     jobs: int = 1,
-    progress: Callable[[str], Progress] | None = None,
+    progress: Steps | None = None,
 ) -> Report:
     """Prepare a corpus, or add features to a prepared one.
 
     Args:
-        source: the corpus as downloaded, or a folder with metadata (see `corpora`).
+        source: the corpus as downloaded, a folder with metadata (see `corpora`), or the sentences for flite.
         out: the prepared folder.
         features: any of FEATURES; audio is always stored.
-        corpus: "folder" or the name of a lhotse recipe.
+        corpus: "folder", "flite" or the name of a lhotse recipe.
         language: of utterances whose metadata does not say.
         tokenizer: needed for "tokens".
+        hours: how much flite reads.
         jobs: worker processes.
-        progress: given the name of a step, returns what is called with (done, total).
+        progress: told of each step.
 
     Raises:
         UserError: unknown corpus or feature, unreadable metadata, or not one usable utterance.
@@ -78,11 +65,15 @@ def prepare_corpus(
         if name not in FEATURES:
             raise unknown("feature", name, FEATURES)
     if "tokens" in features and tokenizer is None:
-        raise UserError("the tokens feature needs a tokenizer: give --tokenizer CHECKPOINT_FOLDER")
+        raise UserError("the tokens feature needs a tokenizer: give the folder of its checkpoint")
     if (out / "cuts.jsonl.gz").is_file():
         report = Report.load(out)
+        if report.corpus != corpus:
+            raise UserError(
+                f"{out} holds {report.corpus} of {report.source}, not {corpus}: choose another folder to prepare into"
+            )
     else:
-        utterances = read_folder(source, language) if corpus == "folder" else read_lhotse(corpus, source, language)
+        utterances = _utterances(corpus, source, out, language, hours, jobs, progress)
         report = store_audio(utterances, out, Report(corpus, str(source)), jobs=jobs, progress=progress)
     add_features(out, features, tokenizer=tokenizer, jobs=jobs, progress=progress)
     return report
@@ -100,15 +91,28 @@ def load_cuts(folder: Path) -> CutSet:
     return CutSet.from_file(path).to_eager()
 
 
+def add_features(
+    out: Path, features: Iterable[str], *, tokenizer: Tokenizer | None = None, jobs: int = 1, progress: Steps | None = None
+) -> None:
+    """Compute those of `features` that a prepared folder lacks."""
+    cuts = load_cuts(out)
+    audio = FeatureStore(out / "features" / f"audio-{producer_hash(AUDIO_PRODUCER)}")
+    makers: dict[str, Callable[[], compute.Entries]] = {
+        "mel": lambda: compute.mel(audio, jobs),
+        "phonemes": lambda: compute.phonemes(cuts),
+        "labels": lambda: compute.labels(cuts, audio),
+    }
+    if tokenizer is not None:
+        makers["tokens"] = lambda: compute.tokens(audio, tokenizer)
+    for name in features:
+        if name in makers:
+            compute.write(out, name, makers[name](), progress(name) if progress else None)
+
+
 def store_audio(
-    utterances: Sequence[Utterance],
-    out: Path,
-    report: Report,
-    *,
-    jobs: int = 1,
-    progress: Callable[[str], Progress] | None = None,
+    utterances: Sequence[Utterance], out: Path, report: Report, *, jobs: int = 1, progress: Steps | None = None
 ) -> Report:
-    """Decode all utterances into the `audio` feature; write the cuts and the report.
+    """Decode all utterances into the `audio` feature; write the report and, as the last thing, the cuts.
 
     Raises:
         UserError: not one utterance is usable.
@@ -116,14 +120,13 @@ def store_audio(
     step = progress("audio") if progress else None
     cuts: dict[str, MonoCut] = {}
     digests: set[str] = set()
-    with FeatureWriter(out, "audio", AUDIO_PRODUCER) as writer, _workers(jobs) as run:
+    with FeatureWriter(out, "audio", AUDIO_PRODUCER) as writer, compute.workers(jobs) as run:
         for done, decoded in enumerate(run(decode, utterances), 1):
-            utterance_id = decoded.utterance.id
             fault = decoded.fault or _fault(decoded, digests)
-            if fault:
-                report.faults[fault].append(utterance_id)
+            if fault or decoded.samples is None:
+                report.faults[fault].append(decoded.utterance.id)
             else:
-                cut = _cut(decoded, _unique(utterance_id, cuts))
+                cut = _cut(decoded, len(decoded.samples) / RATE, _unique(decoded.utterance.id, cuts))
                 cuts[cut.id] = cut
                 writer.add(cut.id, decoded.samples)
                 if decoded.clipping > CLIPPING_SHARE:
@@ -132,10 +135,9 @@ def store_audio(
                 step(done, len(utterances))
         if not cuts:
             found = ", ".join(f"{len(ids)} {kind}" for kind, ids in report.faults.items())
-            raise UserError(f"no usable utterance in {report.source}: {found}")
-    kept = list(cuts.values())
-    _warn(kept, report)
-    cut_set = CutSet.from_cuts(kept)
+            raise UserError(f"no usable utterance in {report.source}: {found}; give a corpus whose audio can be read")
+    _warn(list(cuts.values()), report)
+    cut_set = CutSet.from_cuts(cuts.values())
     report.count(cut_set)
     report.save(out)
     beside = out / f".{os.getpid()}.cuts.jsonl.gz"
@@ -144,86 +146,20 @@ def store_audio(
     return report
 
 
-def add_features(
-    out: Path,
-    features: Iterable[str],
-    *,
-    tokenizer: Tokenizer | None = None,
-    jobs: int = 1,
-    progress: Callable[[str], Progress] | None = None,
-) -> None:
-    """Compute those of `features` that a prepared folder lacks, from its stored audio and texts."""
-    cuts = load_cuts(out)
-    audio = FeatureStore(out / "features" / f"audio-{producer_hash(AUDIO_PRODUCER)}")
-    for name in features:
-        step = progress(name) if progress else None
-        if name == "mel":
-            settings = MelSettings()
-            producer = {"audio": audio.producer, "mel": settings.model_dump()}
-            ids = [cut.id for cut in cuts]
-            with _workers(jobs) as run:
-                _write(out, "mel", producer, len(ids), zip(ids, run(partial(_mel, audio, settings), ids), strict=True), step)
-        elif name == "tokens" and tokenizer is not None:
-            producer = {"audio": audio.producer, "tokenizer": tokenizer.fingerprint}
-            _write(out, "tokens", producer, len(audio), _tokens(audio, tokenizer), step)
-
-
-def _write(
-    out: Path,
-    kind: str,
-    producer: dict[str, Any],
-    total: int,
-    entries: Iterable[tuple[str, NDArray[Any]]],
-    step: Progress | None,
-) -> None:
-    """Write one feature unless it is there already."""
-    if (out / "features" / f"{kind}-{producer_hash(producer)}" / "index.json").is_file():
-        return
-    with FeatureWriter(out, kind, producer) as writer:
-        for done, (cut_id, values) in enumerate(entries, 1):
-            writer.add(cut_id, values)
-            if step:
-                step(done, total)
-
-
-def _mel(audio: FeatureStore, settings: MelSettings, cut_id: str) -> NDArray[np.float16]:
-    """Log-mel [T, M] of one stored utterance."""
-    samples = torch.from_numpy(audio.get(cut_id).astype(np.float32) / SCALE)
-    return log_mel(samples[None], settings)[0].numpy().astype(np.float16)
-
-
-def _tokens(audio: FeatureStore, tokenizer: Tokenizer) -> Iterator[tuple[str, NDArray[np.int16]]]:
-    """Tokens of every stored utterance, in batches of similar length."""
-    batch: list[str] = []
-    for cut_id in [*sorted(audio.offsets, key=audio.length), None]:
-        if batch and (cut_id is None or audio.length(cut_id) * (len(batch) + 1) > TOKEN_BATCH_SECONDS * RATE):
-            lengths = torch.tensor([audio.length(i) for i in batch])
-            samples = torch.zeros(len(batch), int(lengths.max()))
-            for row, i in zip(samples, batch, strict=True):
-                row[: audio.length(i)] = torch.from_numpy(audio.get(i).astype(np.float32) / SCALE)
-            tokens = tokenizer.encode(Waveform(samples, lengths, RATE))
-            for i, ids, length in zip(batch, tokens.ids, tokens.lengths, strict=True):
-                yield i, ids[: int(length)].numpy().astype(np.int16)
-            batch = []
-        if cut_id is not None:
-            batch.append(cut_id)
-
-
-@contextmanager
-def _workers(jobs: int) -> Iterator[Callable[[Callable[[Input], Output], Sequence[Input]], Iterable[Output]]]:
-    """Yield an ordered map: in this process, or over a pool of `jobs` processes."""
-    if jobs <= 1:
-        yield map
-        return
-    # Spawned, because a process that has used torch cannot be forked safely.
-    with multiprocessing.get_context("spawn").Pool(jobs, torch.set_num_threads, (1,)) as pool:
-        yield lambda function, inputs: pool.imap(function, inputs, chunksize=16)
+def _utterances(
+    corpus: str, source: Path, out: Path, language: str, hours: float, jobs: int, progress: Steps | None
+) -> list[Utterance]:
+    if corpus == "folder":
+        return read_folder(source, language)
+    if corpus == "flite":
+        step = progress("flite") if progress else None
+        return generate_flite(source, out / "recordings", hours=hours, jobs=jobs, progress=step)
+    return read_lhotse(corpus, source, language)
 
 
 def _fault(decoded: Decoded, digests: set[str]) -> str:
     """What makes a readable utterance unusable, or nothing; remembers its digest."""
-    assert decoded.samples is not None
-    if len(decoded.samples) < MIN_SECONDS * RATE:
+    if decoded.samples is None or len(decoded.samples) < MIN_SECONDS * RATE:
         return "too_short"
     if decoded.digest in digests:
         return "duplicate"
@@ -236,11 +172,9 @@ def _unique(name: str, taken: dict[str, MonoCut]) -> str:
     return next(n for n in (name, *(f"{name}-{k}" for k in range(2, len(taken) + 3))) if n not in taken)
 
 
-def _cut(decoded: Decoded, cut_id: str) -> MonoCut:
-    """The utterance as a window into its recording; `duration` is that of the stored samples."""
-    assert decoded.samples is not None
+def _cut(decoded: Decoded, seconds: float, cut_id: str) -> MonoCut:
+    """The utterance as a window of `seconds` into its recording."""
     utterance = decoded.utterance
-    seconds = len(decoded.samples) / RATE
     recording = Recording(
         id=cut_id,
         sources=[AudioSource("file", [0], str(utterance.path))],
@@ -248,8 +182,17 @@ def _cut(decoded: Decoded, cut_id: str) -> MonoCut:
         num_samples=decoded.source_samples,
         duration=decoded.source_samples / decoded.source_rate,
     )
+    starts = (0.0, *(end for _, end in utterance.phones))
+    phones = [AlignmentItem(symbol, start, end - start) for (symbol, end), start in zip(utterance.phones, starts, strict=False)]
     spoken = SupervisionSegment(
-        cut_id, cut_id, 0.0, seconds, text=utterance.text, speaker=utterance.speaker, language=utterance.language
+        id=cut_id,
+        recording_id=cut_id,
+        start=0.0,
+        duration=seconds,
+        text=utterance.text,
+        speaker=utterance.speaker,
+        language=utterance.language,
+        alignment={"phone": phones} if phones else None,
     )
     return MonoCut(cut_id, decoded.start_seconds, seconds, 0, supervisions=[spoken], recording=recording)
 

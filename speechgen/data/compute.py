@@ -1,0 +1,171 @@
+"""The features of a prepared folder, each computed from its stored audio and cuts and named by its producer.
+
+mel        log-mel of the audio
+phonemes   symbols of the text, for English with a trusted text
+tokens     semantic tokens of the audio by a tokenizer that the caller brings
+labels     the phone at the centre of each token frame, where the corpus knows its phone times
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from lhotse import CutSet, MonoCut
+from numpy.typing import NDArray
+
+from speechgen.audio.spectrogram import log_mel
+from speechgen.core.errors import UserError
+from speechgen.core.protocols import Progress
+from speechgen.core.types import MelSettings, SemanticTokens, Waveform
+from speechgen.data.decode import RATE, SCALE
+from speechgen.data.features import FeatureStore, FeatureWriter, producer_hash
+from speechgen.text.phonemes import Phonemizer
+from speechgen.text.vocabulary import ARPABET, ENGLISH, PAD
+
+__all__ = ["FRAMES_PER_TOKEN", "Entries", "Tokenizer", "labels", "mel", "phonemes", "tokens", "workers", "write"]
+
+FRAMES_PER_TOKEN = 2
+TOKEN_BATCH_SECONDS = 120.0
+
+Input = TypeVar("Input")
+Output = TypeVar("Output")
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """What computes `tokens`: its encode function and the fingerprint of its checkpoint."""
+
+    encode: Callable[[Waveform], SemanticTokens]
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Entries:
+    """A feature about to be computed: who makes it, for how many utterances, and the lazy (cut id, values)."""
+
+    producer: dict[str, Any]
+    total: int
+    values: Iterable[tuple[str, NDArray[Any]]]
+
+
+def write(folder: Path, kind: str, entries: Entries, progress: Progress | None = None) -> None:
+    """Store a feature unless the folder has it from the same producer; then nothing is computed."""
+    if (folder / "features" / f"{kind}-{producer_hash(entries.producer)}" / "index.json").is_file():
+        return
+    with FeatureWriter(folder, kind, entries.producer) as writer:
+        for done, (cut_id, values) in enumerate(entries.values, 1):
+            writer.add(cut_id, values)
+            if progress:
+                progress(done, entries.total)
+
+
+def mel(audio: FeatureStore, jobs: int) -> Entries:
+    """Log-mels [T, M], T = L // hop + 1."""
+    settings, ids = MelSettings(), list(audio.offsets)
+
+    def values() -> Iterator[tuple[str, NDArray[Any]]]:
+        with workers(jobs) as run:
+            yield from zip(ids, run(partial(_mel, audio, settings), ids), strict=True)
+
+    return Entries({"audio": audio.producer, "mel": settings.model_dump()}, len(ids), values())
+
+
+def phonemes(cuts: CutSet, language: str = "en-us") -> Entries:
+    """Phoneme ids [S] of every text in the phonemizer's language family; doubtful and unspeakable texts are left out."""
+    phonemizer = Phonemizer(language, ENGLISH)
+    family = language.partition("-")[0].lower()
+    spoken = [cut for cut in cuts if _trusted(cut) and (cut.supervisions[0].language or "").lower().startswith(family)]
+
+    def values() -> Iterator[tuple[str, NDArray[Any]]]:
+        for cut in spoken:
+            try:
+                symbols = phonemizer(cut.supervisions[0].text)
+            except UserError:  # nothing to speak in it
+                continue
+            yield cut.id, np.array(ENGLISH.encode(symbols), np.int16)
+
+    return Entries(dict(phonemizer.producer()), len(spoken), values())
+
+
+def labels(cuts: CutSet, audio: FeatureStore) -> Entries:
+    """Frame labels [T'], T' = ceil(T / 2), from the ARPABET phone times on the supervisions.
+
+    Raises:
+        UserError: the corpus has no phone times.
+    """
+    timed = [cut for cut in cuts if (cut.supervisions[0].alignment or {}).get("phone")]
+    if not timed:
+        raise UserError("the labels feature needs phone times, which this corpus lacks: leave it out, or prepare flite")
+    values = ((cut.id, _frame_labels(cut, audio.length(cut.id))) for cut in timed)
+    return Entries({"labels": "arpabet", "vocabulary": ENGLISH.fingerprint}, len(timed), values)
+
+
+def tokens(audio: FeatureStore, tokenizer: Tokenizer) -> Entries:
+    """Semantic tokens [T'] of every utterance, computed in padded batches of similar length."""
+    return Entries({"audio": audio.producer, "tokenizer": tokenizer.fingerprint}, len(audio), _tokens(audio, tokenizer))
+
+
+@contextmanager
+def workers(jobs: int) -> Iterator[Callable[[Callable[[Input], Output], Sequence[Input]], Iterable[Output]]]:
+    """Yield an ordered map: in this process, or over a pool of `jobs` processes."""
+    if jobs <= 1:
+        yield map
+        return
+    # Spawned, because a process that has used torch cannot be forked safely.
+    with multiprocessing.get_context("spawn").Pool(jobs, torch.set_num_threads, (1,)) as pool:
+        yield lambda function, inputs: pool.imap(function, inputs, chunksize=16)
+
+
+def _samples(audio: FeatureStore, cut_id: str) -> torch.Tensor:
+    return torch.from_numpy(audio.get(cut_id).astype(np.float32) / SCALE)
+
+
+def _mel(audio: FeatureStore, settings: MelSettings, cut_id: str) -> NDArray[np.float16]:
+    return log_mel(_samples(audio, cut_id)[None], settings)[0].numpy().astype(np.float16)
+
+
+def _trusted(cut: MonoCut) -> bool:
+    return bool(cut.supervisions[0].text) and not (cut.custom or {}).get("text_outlier")
+
+
+def _frame_labels(cut: MonoCut, num_samples: int) -> NDArray[np.int16]:
+    """The phone at the centre of each token frame; 0 is silence."""
+    phones = cut.supervisions[0].alignment["phone"]
+    hop = MelSettings().hop_samples
+    num_tokens = -(-(num_samples // hop + 1) // FRAMES_PER_TOKEN)
+    # Mel frame j is centred on sample j * hop, so a token of two frames is centred half a hop after its first.
+    centres = (np.arange(num_tokens) * FRAMES_PER_TOKEN + (FRAMES_PER_TOKEN - 1) / 2) * hop / RATE
+    ends = np.array([phone.start + phone.duration for phone in phones])
+    try:
+        symbols = [ARPABET[phone.symbol.lower().rstrip("012")] for phone in phones] + [PAD]
+    except KeyError as error:
+        raise UserError(f"phone {error} of {cut.id} is not ARPABET: labels know only {', '.join(ARPABET)}") from error
+    ids = np.array(ENGLISH.encode(symbols), np.int16)
+    return ids[np.searchsorted(ends, centres, side="right")]
+
+
+def _tokens(audio: FeatureStore, tokenizer: Tokenizer) -> Iterator[tuple[str, NDArray[np.int16]]]:
+    batch: list[str] = []
+    for cut_id in sorted(audio.offsets, key=audio.length):
+        if batch and audio.length(cut_id) * (len(batch) + 1) > TOKEN_BATCH_SECONDS * RATE:
+            yield from _encode(audio, batch, tokenizer)
+            batch = []
+        batch.append(cut_id)
+    yield from _encode(audio, batch, tokenizer)
+
+
+def _encode(audio: FeatureStore, ids: Sequence[str], tokenizer: Tokenizer) -> Iterator[tuple[str, NDArray[np.int16]]]:
+    rows = [_samples(audio, cut_id) for cut_id in ids]
+    padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)  # [B, L]
+    with torch.inference_mode():
+        result = tokenizer.encode(Waveform(padded, torch.tensor([len(row) for row in rows]), RATE))
+    for cut_id, row, length in zip(ids, result.ids.cpu().numpy(), result.lengths.tolist(), strict=True):
+        yield cut_id, row[:length].astype(np.int16)
