@@ -1,0 +1,107 @@
+"""What commands share: text in, output paths checked early, one place that writes to the terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import typer
+
+from speechgen.core.errors import UserError
+
+__all__ = ["check_folder", "note", "output_path", "progress_bar", "read_text", "use_offline", "warn"]
+
+FORMATS = ("wav", "flac", "ogg", "mp3")
+"""The keys of audio.io.FORMATS, repeated because importing that file loads torch; a test compares them."""
+
+
+def note(line: str) -> None:
+    """Tell something that is not the command's result."""
+    typer.echo(line, err=True)
+
+
+def warn(line: str) -> None:
+    """Tell what the user should know."""
+    typer.echo(f"speechgen: warning: {line}", err=True)
+
+
+def read_text(text: str | None, file: Path | None) -> str:
+    """Return the text of --text, --file or standard input.
+
+    Raises:
+        UserError: both or neither is given, or the file is missing or not UTF-8.
+    """
+    if text is not None and file is not None:
+        raise UserError("both --text and --file are given: choose one")
+    if text is not None:
+        return text
+    if file is None and sys.stdin.isatty():
+        raise UserError("there is no text: give --text, --file, or pipe it into standard input")
+    source = "standard input" if file is None else str(file)
+    try:
+        return (sys.stdin.buffer.read() if file is None else file.read_bytes()).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{source} is not UTF-8 text (byte {error.start}): save it as UTF-8") from error
+    except OSError as error:
+        raise UserError(f"cannot read {source}: {error.strerror}") from error
+
+
+def output_path(path: Path, format: str | None) -> Path:
+    """Return where to write, its suffix agreeing with the format; refuse what cannot be written, before any work.
+
+    Raises:
+        UserError: unknown format, a suffix that says otherwise, or a folder that is missing or not writable.
+    """
+    if format is not None and format.lower() not in FORMATS:
+        raise UserError(f"unknown format {format!r}: allowed: {', '.join(FORMATS)}")
+    suffix = path.suffix.lstrip(".").lower()
+    if not suffix:
+        path = path.with_name(f"{path.name}.{(format or 'wav').lower()}")
+    elif format is not None and suffix != format.lower():
+        raise UserError(f"--format {format} contradicts {path}: use the suffix .{format.lower()}, or leave --format out")
+    elif suffix not in FORMATS:
+        raise UserError(f"cannot write {path} as {suffix!r}: formats are {', '.join(FORMATS)}")
+    check_folder(path)
+    return path
+
+
+def check_folder(path: Path) -> None:
+    """Refuse a file whose folder is missing or not writable.
+
+    Raises:
+        UserError: saying which.
+    """
+    if path.is_dir():
+        raise UserError(f"cannot write {path}: it is a folder; give a file name")
+    if not path.parent.is_dir():
+        raise UserError(f"cannot write {path}: there is no folder {path.parent}; create it first")
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".speechgen."):
+            pass
+    except OSError as error:
+        raise UserError(f"cannot write into {path.parent}: {error.strerror}") from error
+
+
+def use_offline() -> None:
+    """Forbid the Hugging Face libraries any connection; to be called before they are imported."""
+    os.environ["HF_HUB_OFFLINE"] = os.environ["TRANSFORMERS_OFFLINE"] = "1"
+
+
+@contextmanager
+def progress_bar(label: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on stderr if it is a terminal; yields the callback (done, total)."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True
+    ) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,66 @@
+"""`speechgen eval`: figures of a pipeline, of a vocoder or of a tokenizer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from speechgen.cli.console import progress_bar, use_offline
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    pipeline: Annotated[str, typer.Option("--pipeline", help="Name, or path of a pipeline's YAML.")] = "default",
+    sentences: Annotated[Path | None, typer.Option("--sentences", help="One sentence a line; default: 20 built in.")] = None,
+    ref: Annotated[
+        list[Path] | None, typer.Option("--ref", help="Recording of a voice; repeatable. Default: the example voices.")
+    ] = None,
+    vocoder: Annotated[str | None, typer.Option("--vocoder", help="Measure copy synthesis of this vocoder on --audio.")] = None,
+    audio: Annotated[Path | None, typer.Option("--audio", help="Folder of recordings.")] = None,
+    tokenizer: Annotated[str | None, typer.Option("--tokenizer", help="Measure this tokenizer's tokens in --data.")] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="Prepared corpus that holds its tokens.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=0, help="Use only the first sentences or files; 0: all.")] = 0,
+    opinions: Annotated[bool, typer.Option("--opinions/--no-opinions", help="Predict opinion scores (DNSMOS) too.")] = True,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the clips, report.md and report.json.")] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of every clip.")] = 0,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Show no progress.")] = False,
+) -> None:
+    """Measure a pipeline (WER, similarity, opinion, speed), a vocoder (PESQ, STOI) or a tokenizer (purity, leakage)."""
+    from speechgen.core.checkpoint import write_text_atomically
+    from speechgen.core.errors import UserError
+
+    if (vocoder is None) != (audio is None):
+        raise UserError("--vocoder and --audio belong together: give both")
+    if (tokenizer is None) != (data is None):
+        raise UserError("--tokenizer and --data belong together: give both")
+    if vocoder is not None and tokenizer is not None:
+        raise UserError("--vocoder and --tokenizer are two measurements: ask for one at a time")
+    if out is not None:
+        if not out.parent.is_dir():
+            raise UserError(f"cannot write {out}: there is no folder {out.parent}; create it first")
+        out.mkdir(exist_ok=True)
+    use_offline()
+
+    from speechgen.service import evaluate as measures
+    from speechgen.service.engine import Engine
+
+    report: measures.PipelineReport | measures.CopyReport | measures.TokenizerReport
+    with progress_bar("measuring", quiet=quiet) as progress:
+        if tokenizer is not None and data is not None:
+            report = measures.measure_tokenizer(tokenizer, data)
+        elif vocoder is not None and audio is not None:
+            report = measures.measure_vocoder(Engine(device), vocoder, audio, limit=limit, progress=progress)
+        else:
+            texts = measures.read_sentences(sentences)[: limit or None]
+            report = measures.measure_pipeline(
+                Engine(device), pipeline, texts, ref or [], seed=seed, opinions=opinions, save_to=out, progress=progress
+            )
+    if out is not None:
+        write_text_atomically(out / "report.json", report.to_json() + "\n")
+        write_text_atomically(out / "report.md", report.table() + "\n")
+    typer.echo(" ".join(report.to_json().split()) if as_json else report.table())

@@ -1,0 +1,87 @@
+"""`speechgen models [list|show|verify]`: what is here, what it says of itself, and whether it is whole."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+__all__ = ["models"]
+
+models = typer.Typer(help="List, show and verify models, checkpoints, pipelines and voices.", invoke_without_command=True)
+
+
+@models.callback()
+def _default(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        list_all(as_json=False)
+
+
+@models.command("list")
+def list_all(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+    """List model folders, checkpoints, pipelines and example voices."""
+    from speechgen.core import checkpoint, registry
+    from speechgen.core.errors import UserError
+    from speechgen.service import catalog
+
+    found: dict[str, dict[str, Any]] = {"models": {**registry.names()}, "checkpoints": {}}
+    for name, folder in catalog.checkpoints().items():
+        try:
+            found["checkpoints"][name] = checkpoint.read_info(folder).model
+        except UserError as error:
+            found["checkpoints"][name] = f"damaged: {error}"
+    found["pipelines"] = {name: str(path) for name, path in catalog.pipelines().items()}
+    found["voices"] = {name: str(voice.path) for name, voice in catalog.voices().items()}
+    if as_json:
+        typer.echo(json.dumps(found, ensure_ascii=False))
+        return
+    for kind, entries in found.items():
+        typer.echo(f"{kind}:")
+        for name, about in entries.items():
+            typer.echo(f"  {name:24} {about}")
+        if not entries:
+            typer.echo("  none")
+
+
+@models.command()
+def show(name: Annotated[str, typer.Argument(help="A model, checkpoint or pipeline.")]) -> None:
+    """Show a model's paper and options, a checkpoint's card, or a pipeline's YAML."""
+    from speechgen.core import registry
+    from speechgen.core.errors import unknown
+    from speechgen.service import catalog
+
+    checkpoints, pipelines, roles = catalog.checkpoints(), catalog.pipelines(), registry.names()
+    if name in checkpoints:
+        folder = checkpoints[name]
+        for part in ("card.md", "config.json", "metrics.json"):
+            if (folder / part).is_file():
+                typer.echo(f"--- {folder / part}\n{(folder / part).read_text(encoding='utf-8').rstrip()}")
+    elif name in pipelines:
+        typer.echo(f"--- {pipelines[name]}\n{pipelines[name].read_text(encoding='utf-8').rstrip()}")
+    elif name in roles:
+        spec = registry.get(name)
+        typer.echo(f"{roles[name]}/{name}: {' + '.join(spec.accepts)} -> {spec.produces}\n{spec.paper}")
+        for title, config in (("config", spec.config), ("objective", spec.objective_config), ("options", spec.options)):
+            typer.echo(f"{title}:")
+            for key, field in config.model_fields.items():
+                typer.echo(f"  {key} = {field.get_default(call_default_factory=True)!r}: {field.description or ''}")
+    else:
+        raise unknown("model, checkpoint or pipeline", name, [*checkpoints, *pipelines, *roles])
+
+
+@models.command()
+def verify(
+    names: Annotated[list[str] | None, typer.Argument(help="Checkpoints; all of them if none is named.")] = None,
+) -> None:
+    """Load checkpoints strictly, look for values that are not finite, and print size and fingerprint."""
+    from speechgen.service import catalog
+    from speechgen.service.doctor import verify_checkpoint
+
+    failed = False
+    for name in names or catalog.checkpoints():
+        finding = verify_checkpoint(name)
+        failed = failed or not finding.ok
+        typer.echo(f"{'ok' if finding.ok else 'damaged':8} {name:24} {finding.text}")
+    if failed:
+        raise typer.Exit(1)

@@ -1,0 +1,88 @@
+"""`speechgen synth`: a text and a voice to an audio file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from speechgen.cli.console import check_folder, note, output_path, progress_bar, read_text, use_offline, warn
+
+__all__ = ["synth"]
+
+
+def synth(
+    text: Annotated[str | None, typer.Option("--text", help="What to say.")] = None,
+    file: Annotated[Path | None, typer.Option("--file", help="Text file to read; without either: standard input.")] = None,
+    ref: Annotated[
+        Path | None,
+        typer.Option("--ref", "--ref-audio", "--speaker-wav", "--prompt-wav", help="Recording of the voice, 1 to 30 seconds."),
+    ] = None,
+    ref_text: Annotated[str | None, typer.Option("--ref-text", help="What the recording says; not needed so far.")] = None,
+    voice: Annotated[str | None, typer.Option("--voice", help="An example voice instead of --ref.")] = None,
+    out: Annotated[Path, typer.Option("-o", "--out", help="File to write.")] = Path("out.wav"),
+    pipeline: Annotated[str, typer.Option("--pipeline", help="Name, or path of a pipeline's YAML.")] = "default",
+    language: Annotated[str, typer.Option("--lang", "--language", help="Language of the text, espeak-ng's code.")] = "en-us",
+    speed: Annotated[float | None, typer.Option("--speed", help="Tempo, 0.5 to 2; 1 is the reference's own.")] = None,
+    steps: Annotated[int | None, typer.Option("--steps", help="Integration steps: more is slower and cleaner.")] = None,
+    guidance: Annotated[float | None, typer.Option("--guidance", help="How strongly tokens and voice are followed.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Same seed, same bytes; otherwise chosen and printed.")] = None,
+    format: Annotated[str | None, typer.Option("--format", help="wav, flac, ogg or mp3; otherwise the suffix of -o.")] = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    plot: Annotated[Path | None, typer.Option("--plot", help="Also draw waveform and mel into this PNG.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Forbid every network access.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print errors only.")] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Print the text as it is spoken, piece by piece.")] = False,
+) -> None:
+    """Speak a text in the voice of a recording."""
+    content = {
+        "text": read_text(text, file),
+        "ref": ref,
+        "ref_text": ref_text,
+        "voice": voice,
+        "pipeline": pipeline,
+        "language": language,
+        "speed": speed,
+        "steps": steps,
+        "guidance": guidance,
+        "seed": seed,
+    }
+    if format and out == Path("out.wav"):
+        out = Path("out")
+    out = output_path(out, format)
+    if plot is not None:
+        check_folder(plot)
+    if offline:
+        use_offline()
+
+    from speechgen.service.devices import overlooked_gpu
+    from speechgen.service.engine import Engine
+    from speechgen.service.requests import SynthesisRequest
+
+    request = SynthesisRequest.checked(content)
+    engine = Engine(device)
+    if device == "auto" and (hint := overlooked_gpu()) and not quiet:
+        warn(hint)
+    with progress_bar("speaking", quiet=quiet) as progress:
+        result = engine.synthesize(request, progress)
+    result.save(out)
+    if plot is not None:
+        result.plot(plot)
+
+    if not quiet:
+        for line in result.warnings:
+            warn(line)
+    if verbose:
+        for piece in result.pieces:
+            note(piece)
+    if as_json:
+        typer.echo(json.dumps({"path": str(out), **result.report()}, ensure_ascii=False))
+    elif not quiet:
+        typer.echo(
+            f"{out}: {result.seconds:.2f} s, voice {result.voice}, seed {result.seed}; "
+            f"{result.synthesis_seconds:.2f} s of work (rtf {result.rtf:.2f}) after {result.load_seconds:.2f} s of loading, "
+            f"{result.device}, {result.threads} threads"
+        )

@@ -1,0 +1,61 @@
+"""Where speech begins, ends and pauses: short-time power, without a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["SpeechSpan", "latest_pause", "speech_span"]
+
+FRAME_SECONDS = 0.01
+RANGE_DB = 35.0
+"""Frames this far below the loudest tenth of the frames count as silence."""
+
+
+@dataclass(frozen=True)
+class SpeechSpan:
+    """Samples `[start, stop)` from the first to the last active frame; empty if nothing is active."""
+
+    start: int
+    stop: int
+
+
+def _levels(samples: Tensor, rate: int) -> tuple[Tensor, int]:
+    """Level in dB of consecutive frames `[F]`, and the frame's length in samples."""
+    size = max(1, int(FRAME_SECONDS * rate))
+    if samples.shape[-1] < size:
+        return samples.new_full((1,), -120.0), size
+    power = samples.float().unfold(-1, size, size).square().mean(-1)
+    return 10 * torch.log10(power.clamp(min=1e-12)), size
+
+
+def speech_span(samples: Tensor, rate: int) -> SpeechSpan:
+    """Return where the active part of `samples [L]` lies.
+
+    A frame is active within RANGE_DB of the loud frames and above -65 dB of full scale; a click of one frame is not speech.
+    """
+    levels, size = _levels(samples, rate)
+    threshold = max(float(torch.quantile(levels, 0.9)) - RANGE_DB, -65.0)
+    active = levels > threshold
+    if active.numel() > 2:
+        active = active & (torch.roll(active, 1) | torch.roll(active, -1))
+    places = active.nonzero().flatten()
+    if not places.numel():
+        return SpeechSpan(0, 0)
+    return SpeechSpan(int(places[0]) * size, min((int(places[-1]) + 1) * size, samples.shape[-1]))
+
+
+def latest_pause(samples: Tensor, rate: int, first: int, last: int) -> int:
+    """Return the middle of the latest 50 ms in `[first, last)` that are about as quiet as its quietest 50 ms.
+
+    If there is no room for 50 ms, `last`.
+    """
+    levels, size = _levels(samples[first:last], rate)
+    width = 5
+    if levels.numel() < width:
+        return last
+    means = levels.unfold(0, width, 1).mean(-1)
+    quiet = (means <= means.min() + 6.0).nonzero().flatten()
+    return first + int(quiet[-1]) * size + width * size // 2

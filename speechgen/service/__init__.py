@@ -1,0 +1,10 @@
+"""The only door for command line, page and server: they build a request and call the engine.
+
+requests   SynthesisRequest: everything that can be asked, checked
+engine     Engine: loads pipelines once, speaks, copies through a vocoder; Speaker for Python users
+results    SynthesisResult: samples with rate, seed, timings; saves and plots itself
+catalog    finds checkpoints, pipelines and example voices
+devices    names of devices, and what is really there
+evaluate   figures of pipelines, vocoders and tokenizers
+doctor     is everything here that speaking needs
+"""

@@ -1,0 +1,145 @@
+"""Finds checkpoints, pipelines and example voices.
+
+Places, the first one that knows a name wins:
+
+    $SPEECHGEN_HOME (or ~/.local/share/speechgen)   what the user added: checkpoints/, pipelines/, voices/
+    a checkout of the repository                    checkpoints/, recipes/pipelines/, app/examples/
+    an installed wheel                              the same, packaged beside speechgen: speechgen_bundle/, speechgen_app/
+
+Everything is looked up when called: nothing is read at import.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from speechgen.core.errors import UserError, unknown
+
+__all__ = [
+    "Voice",
+    "checkpoints",
+    "default_voice",
+    "find_checkpoint",
+    "find_pipeline",
+    "find_voice",
+    "home",
+    "pipelines",
+    "voices",
+]
+
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
+
+
+@dataclass(frozen=True)
+class Voice:
+    """A reference recording that has a name."""
+
+    name: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class _Place:
+    checkpoints: Path
+    pipelines: Path
+    voices: Path
+
+
+def home() -> Path:
+    """The user's own folder; it need not exist."""
+    return Path(os.environ.get("SPEECHGEN_HOME") or Path.home() / ".local" / "share" / "speechgen")
+
+
+def _places() -> list[_Place]:
+    own = home()
+    beside = Path(__file__).resolve().parents[2]
+    places = [_Place(own / "checkpoints", own / "pipelines", own / "voices")]
+    if (beside / "pyproject.toml").is_file():
+        places.append(_Place(beside / "checkpoints", beside / "recipes" / "pipelines", beside / "app" / "examples"))
+    bundle = beside / "speechgen_bundle"
+    places.append(_Place(bundle / "checkpoints", bundle / "recipes" / "pipelines", beside / "speechgen_app" / "examples"))
+    return places
+
+
+def checkpoints() -> dict[str, Path]:
+    """Folder of every checkpoint by name."""
+    found = [path.parent for place in _places() for path in sorted(place.checkpoints.glob("*/config.json"))]
+    return _collect([(folder.name, folder) for folder in found])
+
+
+def pipelines() -> dict[str, Path]:
+    """YAML of every pipeline by name."""
+    return _collect([(path.stem, path) for place in _places() for path in sorted(place.pipelines.glob("*.yaml"))])
+
+
+def voices() -> dict[str, Voice]:
+    """Every example voice by name, the user's own first."""
+    found = [
+        (path.stem, path)
+        for place in _places()
+        for path in sorted(place.voices.glob("*"))
+        if path.suffix.lower() in AUDIO_SUFFIXES
+    ]
+    return {name: Voice(name, path) for name, path in _collect(found).items()}
+
+
+def _collect(found: list[tuple[str, Path]]) -> dict[str, Path]:
+    """The first of each name."""
+    result: dict[str, Path] = {}
+    for name, path in found:
+        result.setdefault(name, path)
+    return result
+
+
+def find_checkpoint(name: str) -> Path:
+    """Return the folder of a checkpoint, given its name or the path of its folder.
+
+    Raises:
+        UserError: there is none; names the nearest match.
+    """
+    known = checkpoints()
+    if name in known:
+        return known[name]
+    if os.sep in name and (Path(name) / "config.json").is_file():
+        return Path(name)
+    raise unknown("checkpoint", name, known)
+
+
+def find_pipeline(name: str) -> Path:
+    """Return the YAML of a pipeline, given its name or path.
+
+    Raises:
+        UserError: there is none; names the nearest match.
+    """
+    known = pipelines()
+    if name in known:
+        return known[name]
+    if name.endswith(".yaml") and Path(name).is_file():
+        return Path(name)
+    raise unknown("pipeline", name, known)
+
+
+def find_voice(name: str) -> Voice:
+    """Return a voice by name.
+
+    Raises:
+        UserError: there is none; names the nearest match.
+    """
+    known = voices()
+    if name not in known:
+        raise unknown("voice", name, known)
+    return known[name]
+
+
+def default_voice() -> Voice:
+    """Return the voice that speaks when no reference is given.
+
+    Raises:
+        UserError: no example voice is installed.
+    """
+    known = voices()
+    if not known:
+        raise UserError(f"no example voice is installed: give a reference recording, or put one into {home() / 'voices'}")
+    return next(iter(known.values()))

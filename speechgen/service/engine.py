@@ -1,0 +1,220 @@
+"""The engine: loads each pipeline once, speaks requests, copies recordings through a vocoder."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+import speechgen
+from speechgen.audio.io import read_audio
+from speechgen.audio.loudness import normalize_level
+from speechgen.audio.resample import resample
+from speechgen.audio.spectrogram import mel_spectrogram
+from speechgen.core import checkpoint, registry
+from speechgen.core.errors import UserError
+from speechgen.core.protocols import Progress, Vocoder
+from speechgen.core.random import generator
+from speechgen.core.types import Waveform
+from speechgen.pipeline.longform import limit_peaks
+from speechgen.pipeline.pipeline import Pipeline
+from speechgen.pipeline.stages import load_stages, read_config
+from speechgen.service import catalog, devices
+from speechgen.service.requests import SynthesisRequest
+from speechgen.service.results import SynthesisResult
+from speechgen.text.normalize import speakable
+
+__all__ = ["Engine", "Speaker"]
+
+LANGUAGES = {"en": "en-us"}
+"""Short names that espeak-ng does not know by themselves."""
+LONGEST_SECONDS = 3600.0
+"""Longer recordings are refused before they are decoded."""
+
+
+class Engine:
+    """Keeps what it has loaded. One engine serves many requests, one at a time."""
+
+    def __init__(self, device: str = "auto") -> None:
+        """Choose the device; nothing is loaded.
+
+        Raises:
+            UserError: there is no such device here.
+        """
+        self.device = devices.resolve(device)
+        self._pipelines: dict[str, Pipeline] = {}
+        self._vocoders: dict[str, Vocoder] = {}
+
+    def load(self, name: str) -> Pipeline:
+        """Return a pipeline, loading it on first use.
+
+        Raises:
+            UserError: it is unknown, or its checkpoints are missing, damaged or do not fit together.
+        """
+        if name not in self._pipelines:
+            path = catalog.find_pipeline(name)
+            config = read_config(path)
+            stages = load_stages(config, catalog.find_checkpoint, self.device, source=str(path))
+            self._pipelines[name] = Pipeline(stages, config)
+        return self._pipelines[name]
+
+    def synthesize(self, request: SynthesisRequest, progress: Progress | None = None) -> SynthesisResult:
+        """Speak a request.
+
+        What can be refused without the models, text and reference, is refused before they are loaded.
+
+        Args:
+            request: from `SynthesisRequest.checked`.
+            progress: called with (done, total).
+
+        Raises:
+            UserError: something that was given cannot be used.
+        """
+        if not speakable(request.text):
+            raise UserError("there is nothing to speak in the text: give at least one letter or digit")
+        if request.ref is not None:
+            voice, path = str(request.ref), request.ref
+        else:
+            example = catalog.find_voice(request.voice) if request.voice else catalog.default_voice()
+            voice, path = example.name, example.path
+        recording = read_audio(path, max_seconds=LONGEST_SECONDS)
+        warnings = [] if request.ref_text is None else [f"pipeline {request.pipeline} needs no transcript: it was not used"]
+
+        started = time.perf_counter()
+        pipeline = self.load(request.pipeline)
+        options = pipeline.options(request.semantic_options(), request.acoustic_options())
+        language = LANGUAGES.get(request.language, request.language)
+        pipeline.prepare(language)
+        loaded = time.perf_counter()
+        seed = secrets.randbelow(2**31) if request.seed is None else request.seed
+        reference = pipeline.reference(recording, name=str(path) if request.ref else f"voice {voice}")
+        speech = pipeline.speak(
+            request.text,
+            reference,
+            language=language,
+            seed=seed,
+            options=options,
+            progress=progress,
+        )
+        return SynthesisResult(
+            samples=speech.samples,
+            rate=speech.rate,
+            seed=seed,
+            pipeline=request.pipeline,
+            voice=voice,
+            device=str(self.device),
+            threads=torch.get_num_threads(),
+            load_seconds=loaded - started,
+            synthesis_seconds=time.perf_counter() - loaded,
+            pieces=speech.pieces,
+            warnings=(*warnings, *reference.warnings, *speech.warnings),
+            provenance=_provenance(f"pipeline {Path(request.pipeline).stem}", seed),
+        )
+
+    def vocode(self, path: Path, vocoder: str, seed: int = 0) -> SynthesisResult:
+        """Turn a recording into a mel and back (copy synthesis), at its own level.
+
+        Args:
+            path: an audio file.
+            vocoder: name or folder of a vocoder's checkpoint.
+            seed: for vocoders that draw noise.
+
+        Raises:
+            UserError: the file is not audio, or the checkpoint is no vocoder.
+        """
+        recording = read_audio(path, max_seconds=LONGEST_SECONDS)
+        started = time.perf_counter()
+        self._load_vocoder(vocoder)
+        loaded = time.perf_counter()
+        made = self.copy(recording, vocoder, seed)
+        return SynthesisResult(
+            samples=made.samples[0],
+            rate=made.rate,
+            seed=seed,
+            pipeline=vocoder,
+            voice=str(path),
+            device=str(self.device),
+            threads=torch.get_num_threads(),
+            load_seconds=loaded - started,
+            synthesis_seconds=time.perf_counter() - loaded,
+            provenance=_provenance(f"vocoder {Path(vocoder).name}", seed),
+        )
+
+    @torch.inference_mode()
+    def copy(self, audio: Waveform, vocoder: str, seed: int = 0) -> Waveform:
+        """Turn one row of audio into a mel and back, keeping its level; the end is cut to whole frames.
+
+        Raises:
+            UserError: it is shorter than 0.1 s, or the checkpoint is no vocoder.
+        """
+        model = self._load_vocoder(vocoder)
+        if audio.seconds < 0.1:
+            raise UserError(f"the recording lasts {audio.seconds:.3f} s: at least 0.1 s are needed")
+        samples = resample(audio, model.mel.sample_rate).samples[0]
+        level = normalize_level(samples, model.mel.sample_rate)  # vocoders have seen only this level
+        gain = float(level.abs().max() / samples.abs().max().clamp(min=1e-9)) or 1.0
+        mel = mel_spectrogram(Waveform.single(level, model.mel.sample_rate).to(self.device), model.mel)
+        made = model.generate(mel, rng=generator(seed, "vocoder", 0, device=self.device))
+        return Waveform.single(limit_peaks(made.samples[0, : int(made.lengths[0])].float().cpu() / gain, made.rate), made.rate)
+
+    def _load_vocoder(self, name: str) -> Vocoder:
+        if name not in self._vocoders:
+            folder = catalog.find_checkpoint(name)
+            model = checkpoint.read_info(folder).model
+            if registry.get(model).role != "vocoders":
+                raise UserError(f"{name} is a {model}, not a vocoder: `speechgen models` lists them")
+            loaded: Vocoder = checkpoint.load(folder, self.device).generator()
+            self._vocoders[name] = loaded
+        return self._vocoders[name]
+
+
+def _provenance(source: str, seed: int) -> str:
+    return f"synthetic speech; speechgen {speechgen.__version__}; {source}; seed {seed}"
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """A loaded pipeline with a short call for Python users; made by `speechgen.load`."""
+
+    engine: Engine
+    pipeline: str
+
+    def synthesize(
+        self,
+        text: str,
+        ref: str | Path | None = None,
+        *,
+        ref_text: str | None = None,
+        voice: str | None = None,
+        language: str = "en-us",
+        speed: float | None = None,
+        steps: int | None = None,
+        guidance: float | None = None,
+        seed: int | None = None,
+        progress: Progress | None = None,
+    ) -> SynthesisResult:
+        """Speak `text` in the voice of the recording `ref`, of the example `voice`, or of the default voice.
+
+        The arguments are those of SynthesisRequest.
+
+        Raises:
+            UserError: something that was given cannot be used.
+        """
+        request = SynthesisRequest.checked(
+            {
+                "text": text,
+                "ref": None if ref is None else Path(ref),
+                "ref_text": ref_text,
+                "voice": voice,
+                "pipeline": self.pipeline,
+                "language": language,
+                "speed": speed,
+                "steps": steps,
+                "guidance": guidance,
+                "seed": seed,
+            }
+        )
+        return self.engine.synthesize(request, progress)

@@ -1,0 +1,171 @@
+"""Evaluation joined to what is installed: a pipeline over voices, a vocoder over files, a tokenizer over a prepared corpus."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from speechgen.core import checkpoint
+from speechgen.core.errors import UserError
+from speechgen.core.protocols import Progress
+from speechgen.core.types import Waveform
+from speechgen.evaluation.report import CopyReport, PipelineReport, Spoken, evaluate_copy_synthesis, evaluate_pipeline
+from speechgen.evaluation.tokens import PhonePurity, SpeakerLeakage, phone_purity, speaker_leakage, token_histograms
+from speechgen.service import catalog
+from speechgen.service.engine import Engine
+from speechgen.service.requests import SynthesisRequest
+
+__all__ = ["TokenizerReport", "measure_pipeline", "measure_tokenizer", "measure_vocoder", "read_sentences"]
+
+SENTENCES = Path(__file__).with_name("sentences.txt")
+LEAKAGE_PARTS = 4
+
+
+def read_sentences(path: Path | None) -> list[str]:
+    """Return the lines of a file that are not blank; by default the sentences that come with this package.
+
+    Raises:
+        UserError: the file is missing, not UTF-8, or holds nothing.
+    """
+    path = path or SENTENCES
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read sentences from {path}: {error}") from error
+    sentences = [line for line in lines if line]
+    if not sentences:
+        raise UserError(f"{path} holds no sentences: write one per line")
+    return sentences
+
+
+def measure_pipeline(
+    engine: Engine,
+    pipeline: str,
+    sentences: Sequence[str],
+    references: Sequence[Path],
+    *,
+    seed: int = 0,
+    opinions: bool = True,
+    save_to: Path | None = None,
+    progress: Progress | None = None,
+) -> PipelineReport:
+    """Speak every sentence in every voice and measure; loading is not part of the real-time factor.
+
+    Args:
+        engine: speaks.
+        pipeline: name, or path of its YAML.
+        sentences: what to speak.
+        references: recordings; the example voices if there are none.
+        seed: of every clip.
+        opinions: predict opinion scores too.
+        save_to: keep the clips in this folder.
+        progress: told after each clip.
+
+    Raises:
+        UserError: something that was given cannot be used, or an optional package is missing.
+    """
+
+    def speak(text: str, reference: Path, seed: int) -> Spoken:
+        request = SynthesisRequest.checked({"text": text, "ref": reference, "pipeline": pipeline, "seed": seed})
+        result = engine.synthesize(request)
+        return Spoken(result.samples, result.rate, result.synthesis_seconds)
+
+    chosen = list(references) or [voice.path for voice in catalog.voices().values()]
+    if not chosen:
+        raise UserError("no reference is given and no example voice is installed: give --ref")
+    engine.load(pipeline)
+    return evaluate_pipeline(speak, sentences, chosen, seed=seed, opinions=opinions, save_to=save_to, progress=progress)
+
+
+def measure_vocoder(
+    engine: Engine, vocoder: str, folder: Path, *, limit: int = 0, progress: Progress | None = None
+) -> CopyReport:
+    """Copy the recordings in `folder` through a vocoder and compare; `limit` takes the first ones only, 0 all.
+
+    Raises:
+        UserError: there are none, or the checkpoint is no vocoder.
+    """
+    if not folder.is_dir():
+        raise UserError(f"no such folder: {folder}")
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in catalog.AUDIO_SUFFIXES)
+
+    def render(audio: Waveform) -> Waveform:
+        return engine.copy(audio, vocoder)
+
+    return evaluate_copy_synthesis(render, files[: limit or None], progress=progress)
+
+
+@dataclass(frozen=True)
+class TokenizerReport:
+    """What a tokenizer's tokens know; a part is None if the corpus cannot tell it."""
+
+    purity: PhonePurity | None
+    leakage: SpeakerLeakage | None
+
+    def table(self) -> str:
+        """Return a Markdown table."""
+        rows = []
+        if self.purity:
+            rows.append(f"| phone purity | {self.purity.phone_purity:.4f} |")
+            rows.append(f"| cluster purity | {self.purity.cluster_purity:.4f} |")
+            rows.append(f"| PNMI | {self.purity.pnmi:.4f} |")
+        if self.leakage:
+            known = self.leakage
+            rows.append(f"| speaker probe, accuracy | {known.accuracy:.4f} |")
+            rows.append(
+                f"| speaker probe, chance ({known.speakers} speakers, {known.utterances} utterances) | {known.chance:.4f} |"
+            )
+        return "\n".join(["| figure | value |", "| --- | --- |", *rows])
+
+    def to_json(self) -> str:
+        """Return all figures as one JSON object."""
+        return json.dumps(asdict(self), indent=1)
+
+
+def measure_tokenizer(tokenizer: str, prepared: Path) -> TokenizerReport:
+    """Compare the tokens in a prepared corpus with its phone labels and its speakers, where it has them.
+
+    Args:
+        tokenizer: name or folder of the checkpoint that made the tokens.
+        prepared: a folder that `speechgen prepare` wrote with the feature `tokens`.
+
+    Raises:
+        UserError: it holds no tokens of this tokenizer, or neither labels nor enough speakers.
+    """
+    # Imported here: only this measurement needs the train extra.
+    from speechgen.data.features import FeatureStore, find
+    from speechgen.data.prepare import load_cuts
+
+    wanted = checkpoint.fingerprint(catalog.find_checkpoint(tokenizer))
+    cuts = load_cuts(prepared)
+    stores = [FeatureStore(path) for path in find(prepared, "tokens").values()]
+    matching = [store for store in stores if store.producer.get("tokenizer") == wanted]
+    if not matching:
+        raise UserError(f"{prepared} holds no tokens of {tokenizer} ({wanted}): add them by `speechgen prepare`")
+    tokens = matching[0]
+    labels = [FeatureStore(path) for path in find(prepared, "labels").values()]
+    purity = None
+    if labels:
+        shared = [cut.id for cut in cuts if cut.id in tokens and cut.id in labels[0]]
+        pairs = [(tokens.get(name), labels[0].get(name)) for name in shared]
+        if pairs:
+            sizes = [min(len(a), len(b)) for a, b in pairs]
+            purity = phone_purity(
+                torch.cat([torch.from_numpy(a[:n].copy()) for (a, _), n in zip(pairs, sizes, strict=True)]).numpy(),
+                torch.cat([torch.from_numpy(b[:n].copy()) for (_, b), n in zip(pairs, sizes, strict=True)]).numpy(),
+            )
+    spoken = [(str(cut.supervisions[0].speaker), tokens.get(cut.id)) for cut in cuts if cut.id in tokens]
+    counts = Counter(speaker for speaker, _ in spoken)
+    spoken = [(speaker, ids) for speaker, ids in spoken if counts[speaker] >= LEAKAGE_PARTS]
+    leakage = None
+    if len({speaker for speaker, _ in spoken}) > 1:
+        size = 1 + max(int(ids.max()) for _, ids in spoken)
+        leakage = speaker_leakage(token_histograms([ids for _, ids in spoken], size), [speaker for speaker, _ in spoken])
+    if purity is None and leakage is None:
+        raise UserError(f"{prepared} has neither phone labels nor two speakers with {LEAKAGE_PARTS} utterances: take another")
+    return TokenizerReport(purity, leakage)

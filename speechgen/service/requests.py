@@ -1,0 +1,51 @@
+"""What can be asked of the engine. Out of range is refused here, before anything is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from speechgen.core.config import StrictModel, validate
+from speechgen.core.errors import UserError
+
+__all__ = ["SynthesisRequest"]
+
+
+class SynthesisRequest(StrictModel):
+    """One text to speak. What is None is left to the pipeline."""
+
+    text: str = Field(description="what to say, of any length")
+    ref: Path | None = Field(None, description="recording of the voice, 1 to 30 seconds")
+    ref_text: str | None = Field(None, description="what the recording says; no pipeline needs it so far")
+    voice: str | None = Field(None, description="name of an example voice, instead of ref")
+    pipeline: str = Field("default", description="name of a pipeline, or path of its YAML")
+    language: str = Field("en-us", min_length=2, description="espeak-ng's code of the text's language, such as en-us")
+    speed: float | None = Field(None, ge=0.5, le=2.0, description="tempo; 1 is the reference's own")
+    steps: int | None = Field(None, ge=1, le=128, description="integration steps: more is slower and cleaner")
+    guidance: float | None = Field(None, ge=0.0, le=10.0, description="how strongly tokens and voice are followed")
+    seed: int | None = Field(None, ge=0, lt=2**63, description="same seed, same bytes; chosen at random if not given")
+
+    @classmethod
+    def checked(cls, content: dict[str, Any]) -> SynthesisRequest:
+        """Validate plain values.
+
+        Raises:
+            UserError: a value is out of range, both ref and voice are given, or there is no text.
+        """
+        request = validate(cls, content, "request")
+        if request.ref is not None and request.voice is not None:
+            raise UserError("both a reference and a voice are given: choose one")
+        if not request.text.strip():
+            raise UserError("the text is empty: give at least one word")
+        return request
+
+    def semantic_options(self) -> dict[str, Any]:
+        """What the request asks of the semantic model."""
+        return {} if self.speed is None else {"speed": self.speed}
+
+    def acoustic_options(self) -> dict[str, Any]:
+        """What the request asks of the acoustic model."""
+        asked = {"steps": self.steps, "guidance": self.guidance}
+        return {name: value for name, value in asked.items() if value is not None}

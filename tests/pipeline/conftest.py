@@ -1,0 +1,3 @@
+from tests.tiny import home, tiny_home
+
+__all__ = ["home", "tiny_home"]

@@ -1,0 +1,96 @@
+"""Tiny checkpoints with random weights, joined to a pipeline: what the tests of pipeline, service and cli speak with.
+
+The folder has the layout of $SPEECHGEN_HOME: checkpoints/, pipelines/, voices/.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from torch import Tensor
+
+from speechgen.audio.io import write_audio
+from speechgen.core import checkpoint, registry
+from speechgen.core.types import MelSettings
+from speechgen.text.vocabulary import ENGLISH
+
+RATE = 24000
+MODELS = {
+    "tokenizer": "wav2vec2_kmeans",
+    "semantic": "token_transducer",
+    "acoustic": "e2_tts",
+    "vocoder": "vocos",
+}
+OPTIONS = {"semantic": {"blank_bias": 1.0, "max_tokens_per_symbol": 6}, "acoustic": {"steps": 2}}
+
+
+def save_checkpoint(folder: Path, model: str, *, uses: Mapping[str, str] | None = None, mel: MelSettings | None = None) -> Path:
+    """Save the tiny configuration of a model with random weights."""
+    spec = registry.get(model)
+    config = spec.config.tiny()
+    torch.manual_seed(0)
+    info = checkpoint.CheckpointInfo(
+        format=checkpoint.FORMAT,
+        model=model,
+        config=config.model_dump(mode="json"),
+        accepts=spec.accepts,
+        produces=spec.produces,
+        mel=mel or MelSettings(),
+        vocabulary=ENGLISH.symbols if spec.role == "semantic" else None,
+        uses=dict(uses or {}),
+    )
+    checkpoint.save(folder, info, spec.build(config).state_dict())
+    return folder
+
+
+def voice_like(seconds: float, rate: int = RATE, *, pitch: float = 120.0, seed: int = 0) -> Tensor:
+    """Syllables of a buzzing tone with pauses between them: sound and silence as in speech, [L]."""
+    rng = torch.Generator().manual_seed(seed)
+    time = torch.arange(int(seconds * rate)) / rate
+    tone = sum((torch.sin(2 * math.pi * pitch * k * time) / k for k in range(1, 9)), torch.zeros_like(time))
+    syllables = (torch.sin(2 * math.pi * 2.0 * time) > -0.6).float()
+    return 0.1 * tone * syllables + 1e-4 * torch.randn(time.shape, generator=rng)
+
+
+def make_home(home: Path) -> Path:
+    """Write four checkpoints, the pipeline `tiny` and the voice `buzz`."""
+    folders = home / "checkpoints"
+    tokenizer = save_checkpoint(folders / "tiny-tokenizer", MODELS["tokenizer"])
+    uses = {"tokens": checkpoint.fingerprint(tokenizer)}
+    save_checkpoint(folders / "tiny-semantic", MODELS["semantic"], uses=uses)
+    save_checkpoint(folders / "tiny-acoustic", MODELS["acoustic"], uses=uses)
+    save_checkpoint(folders / "tiny-vocoder", MODELS["vocoder"])
+    write_pipeline(home, "tiny")
+    (home / "voices").mkdir()
+    write_audio(home / "voices" / "buzz.wav", voice_like(3.0), RATE)
+    return home
+
+
+def write_pipeline(home: Path, name: str, **checkpoints: str) -> Path:
+    """Write a pipeline of the tiny checkpoints, some of them replaced."""
+    content = {"checkpoints": {slot: f"tiny-{slot}" for slot in MODELS} | checkpoints, **OPTIONS, "max_characters": 80}
+    path = home / "pipelines" / f"{name}.yaml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder, made once; tests must not change it."""
+    return make_home(tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture
+def home(tiny_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the folder that a test may damage, set as $SPEECHGEN_HOME."""
+    copy = tmp_path / "home"
+    shutil.copytree(tiny_home, copy)
+    monkeypatch.setenv("SPEECHGEN_HOME", str(copy))
+    return copy
