@@ -55,7 +55,8 @@ class RunLog:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._bar.stop()
+        if self._style == "bar":
+            self._bar.stop()
         if self._file and self._board:
             self._file.close()
             self._board.close()
