@@ -45,7 +45,12 @@ def save_checkpoint(folder: Path, model: str, *, uses: Mapping[str, str] | None 
         vocabulary=ENGLISH.symbols if spec.role == "semantic" else None,
         uses=dict(uses or {}),
     )
-    checkpoint.save(folder, info, spec.build(config).state_dict())
+    # Noise on every weight, so that layers which begin as zeros pass their input on.
+    state = {
+        key: v + 0.02 * torch.randn_like(v) if v.is_floating_point() else v
+        for key, v in spec.build(config).state_dict().items()
+    }
+    checkpoint.save(folder, info, state)
     return folder
 
 

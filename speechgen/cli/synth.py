@@ -22,7 +22,7 @@ def synth(
     ] = None,
     ref_text: Annotated[str | None, typer.Option("--ref-text", help="What the recording says; not needed so far.")] = None,
     voice: Annotated[str | None, typer.Option("--voice", help="An example voice instead of --ref.")] = None,
-    out: Annotated[Path, typer.Option("-o", "--out", help="File to write.")] = Path("out.wav"),
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="File to write; otherwise out.wav.")] = None,
     pipeline: Annotated[str, typer.Option("--pipeline", help="Name, or path of a pipeline's YAML.")] = "default",
     language: Annotated[str, typer.Option("--lang", "--language", help="Language of the text, espeak-ng's code.")] = "en-us",
     speed: Annotated[float | None, typer.Option("--speed", help="Tempo, 0.5 to 2; 1 is the reference's own.")] = None,
@@ -50,9 +50,7 @@ def synth(
         "guidance": guidance,
         "seed": seed,
     }
-    if format and out == Path("out.wav"):
-        out = Path("out")
-    out = output_path(out, format)
+    out = output_path(out or Path("out"), format)
     if plot is not None:
         check_folder(plot)
     if offline:

@@ -1,0 +1,87 @@
+"""Reading and writing audio files through soundfile (wav, flac, ogg, opus, mp3)."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+from torch import Tensor
+
+from speechgen.audio.ogg import fix_serial
+from speechgen.core.errors import UserError
+from speechgen.core.types import Waveform
+
+__all__ = ["FORMATS", "read_audio", "write_audio"]
+
+FORMATS = {"wav": ("WAV", "PCM_16"), "flac": ("FLAC", "PCM_16"), "ogg": ("OGG", "VORBIS"), "mp3": ("MP3", "MPEG_LAYER_III")}
+"""Output formats by file suffix: soundfile's container and subtype."""
+
+
+def read_audio(path: Path, *, max_seconds: float | None = None) -> Waveform:
+    """Read a file as mono float32 in [-1, 1] at its own rate; channels are averaged, NaN and infinities refused.
+
+    Args:
+        path: an audio file.
+        max_seconds: refuse longer files before decoding them.
+
+    Raises:
+        UserError: missing, not audio, empty, too long, or holding values that are not finite.
+    """
+    if not path.is_file():
+        raise UserError(f"no such audio file: {path}")
+    try:
+        with soundfile.SoundFile(path) as file:
+            seconds = file.frames / file.samplerate
+            if max_seconds is not None and seconds > max_seconds:
+                raise UserError(f"{path} lasts {seconds:.1f} s, at most {max_seconds:g} s are allowed: cut it shorter")
+            samples = file.read(dtype="float32", always_2d=True).mean(axis=1)
+            rate = file.samplerate
+    except soundfile.LibsndfileError as error:
+        raise UserError(f"{path} is not readable audio ({error}): give wav, flac, ogg, opus or mp3") from error
+    if samples.size == 0:
+        raise UserError(f"{path} holds no samples")
+    if not np.isfinite(samples).all():
+        raise UserError(f"{path} holds NaN or infinite samples: export it again")
+    return Waveform.single(torch.from_numpy(samples).clamp(-1, 1), rate)
+
+
+def write_audio(path: Path, samples: Tensor, rate: int, *, format: str | None = None, comment: str = "") -> None:
+    """Write mono audio; the file appears whole or not at all.
+
+    Args:
+        path: where to; its folder must exist.
+        samples: [L] float32, clipped to [-1, 1].
+        rate: samples per second.
+        format: a key of FORMATS; by default the path's suffix.
+        comment: provenance, stored in the file's metadata.
+
+    Raises:
+        UserError: unknown format, missing folder, or the disk refuses.
+    """
+    name = (format or path.suffix.lstrip(".")).lower()
+    if name not in FORMATS:
+        raise UserError(f"cannot write {path} as {name!r}: formats are {', '.join(FORMATS)}")
+    if not path.parent.is_dir():
+        raise UserError(f"no such folder: {path.parent}")
+    container, subtype = FORMATS[name]
+    # Encoded in memory, because libsndfile does not report every failure to write.
+    encoded = io.BytesIO()
+    with soundfile.SoundFile(encoded, "w", rate, 1, subtype, format=container) as file:
+        if comment:
+            file.comment = comment
+        # In pieces: the Vorbis encoder overflows its stack on long blocks.
+        for piece in samples.detach().clamp(-1, 1).cpu().split(rate):
+            file.write(piece.numpy())
+    content = fix_serial(encoded.getvalue()) if container == "OGG" else encoded.getvalue()
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_bytes(content)
+        beside.replace(path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        beside.unlink(missing_ok=True)

@@ -1,0 +1,79 @@
+import gzip
+import json
+
+import numpy as np
+import pytest
+
+from speechgen.core import checkpoint
+from speechgen.core.errors import UserError
+from speechgen.service.doctor import examine, verify_checkpoint
+from speechgen.service.engine import Engine
+from speechgen.service.evaluate import measure_tokenizer, measure_vocoder, read_sentences
+
+
+def test_the_doctor_finds_everything_that_the_tiny_pipeline_needs(home):
+    findings = {finding.part: finding for finding in examine("tiny")}
+    assert all(finding.ok for finding in findings.values() if finding.needed)
+    fingerprint = checkpoint.fingerprint(home / "checkpoints" / "tiny-vocoder")
+    assert fingerprint in findings["tiny-vocoder"].text and "MB" in findings["tiny-vocoder"].text
+    assert "fit together" in findings["pipeline tiny"].text
+
+
+def test_the_doctor_names_a_missing_checkpoint(home):
+    (home / "checkpoints" / "tiny-acoustic" / "config.json").unlink()
+    missing = [finding for finding in examine("tiny") if finding.needed and not finding.ok]
+    assert [finding.part for finding in missing] == ["tiny-acoustic"]
+
+
+def test_verify_loads_a_checkpoint_and_notices_damage(home):
+    assert verify_checkpoint("tiny-vocoder").ok
+    path = home / "checkpoints" / "tiny-vocoder" / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    finding = verify_checkpoint("tiny-vocoder")
+    assert not finding.ok and "damaged" in finding.text
+
+
+def test_sentences_are_the_lines_that_are_not_blank(tmp_path):
+    path = tmp_path / "lines.txt"
+    path.write_text("One.\n\n  Two.  \n", encoding="utf-8")
+    assert read_sentences(path) == ["One.", "Two."]
+    assert len(read_sentences(None)) == 20
+    path.write_text("\n")
+    with pytest.raises(UserError, match="holds no sentences"):
+        read_sentences(path)
+
+
+def test_a_vocoder_is_measured_over_a_folder(home):
+    pytest.importorskip("pesq")
+    pytest.importorskip("pystoi")
+    report = measure_vocoder(Engine("cpu"), "tiny-vocoder", home / "voices")
+    assert report.n == 1 and report.seconds == pytest.approx(3.0)
+
+
+def test_a_tokenizer_is_measured_on_prepared_tokens_labels_and_speakers(home, tmp_path):
+    pytest.importorskip("lhotse")
+    pytest.importorskip("sklearn")
+    from speechgen.data.features import FeatureWriter
+
+    fingerprint = checkpoint.fingerprint(home / "checkpoints" / "tiny-tokenizer")
+    names = [f"{speaker}-{take}" for speaker in "ab" for take in range(4)]
+    with gzip.open(tmp_path / "cuts.jsonl.gz", "wt") as file:
+        for name in names:
+            supervision = {"id": name, "recording_id": name, "start": 0, "duration": 1, "channel": 0, "speaker": name[0]}
+            recording = {"id": name, "sources": [], "sampling_rate": 24000, "num_samples": 24000, "duration": 1}
+            cut = {"id": name, "start": 0, "duration": 1, "channel": 0, "supervisions": [supervision], "type": "MonoCut"}
+            file.write(json.dumps({**cut, "recording": recording}) + "\n")
+    with pytest.raises(UserError, match="holds no tokens"):
+        measure_tokenizer("tiny-tokenizer", tmp_path)
+    with (
+        FeatureWriter(tmp_path, "tokens", {"tokenizer": fingerprint}) as tokens,
+        FeatureWriter(tmp_path, "labels", {"labels": "test"}) as labels,
+    ):
+        for name in names:
+            ids = np.tile(np.array([0, 1] if name[0] == "a" else [2, 3], np.int16), 20)
+            tokens.add(name, ids)
+            labels.add(name, ids % 2)
+    report = measure_tokenizer("tiny-tokenizer", tmp_path)
+    assert report.purity.phone_purity == 1.0
+    assert report.leakage.accuracy == 1.0 and report.leakage.chance == 0.5
+    assert "speaker probe" in report.table() and json.loads(report.to_json())["purity"]["frames"] == 320
