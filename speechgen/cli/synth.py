@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from speechgen.cli.console import check_folder, note, output_path, progress_bar, read_text, use_offline, warn
+
+if TYPE_CHECKING:
+    from speechgen.service.results import SynthesisResult
 
 __all__ = ["synth"]
 
@@ -38,44 +41,35 @@ def synth(
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Print the text as it is spoken, piece by piece.")] = False,
 ) -> None:
     """Speak a text in the voice of a recording."""
-    content = {
-        "text": read_text(text, file),
-        "ref": ref,
-        "ref_text": ref_text,
-        "voice": voice,
-        "pipeline": pipeline,
-        "language": language,
-        "speed": speed,
-        "steps": steps,
-        "guidance": guidance,
-        "seed": seed,
-    }
+    content = {"text": read_text(text, file), "ref": ref, "ref_text": ref_text, "voice": voice}
+    content |= {"pipeline": pipeline, "language": language, "speed": speed, "steps": steps, "guidance": guidance, "seed": seed}
     out = output_path(out or Path("out"), format)
     if plot is not None:
         check_folder(plot)
     if offline:
         use_offline()
 
-    from speechgen.service.devices import overlooked_gpu
     from speechgen.service.engine import Engine
     from speechgen.service.requests import SynthesisRequest
 
     request = SynthesisRequest.checked(content)
     engine = Engine(device)
-    if device == "auto" and (hint := overlooked_gpu()) and not quiet:
-        warn(hint)
     with progress_bar("speaking", quiet=quiet) as progress:
         result = engine.synthesize(request, progress)
     result.save(out)
     if plot is not None:
         result.plot(plot)
-
-    if not quiet:
-        for line in result.warnings:
-            warn(line)
     if verbose:
         for piece in result.pieces:
             note(piece)
+    _tell(result, out, as_json=as_json, quiet=quiet)
+
+
+def _tell(result: SynthesisResult, out: Path, *, as_json: bool, quiet: bool) -> None:
+    """Print what was made: one JSON object, or a line; warnings go to stderr."""
+    if not quiet:
+        for line in result.warnings:
+            warn(line)
     if as_json:
         typer.echo(json.dumps({"path": str(out), **result.report()}, ensure_ascii=False))
     elif not quiet:

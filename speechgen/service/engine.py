@@ -45,6 +45,7 @@ class Engine:
             UserError: there is no such device here.
         """
         self.device = devices.resolve(device)
+        self._hints = tuple(filter(None, [devices.overlooked_gpu()])) if device == "auto" else ()
         self._pipelines: dict[str, Pipeline] = {}
         self._vocoders: dict[str, Vocoder] = {}
 
@@ -110,7 +111,7 @@ class Engine:
             load_seconds=loaded - started,
             synthesis_seconds=time.perf_counter() - loaded,
             pieces=speech.pieces,
-            warnings=(*warnings, *reference.warnings, *speech.warnings),
+            warnings=(*self._hints, *warnings, *reference.warnings, *speech.warnings),
             provenance=_provenance(f"pipeline {Path(request.pipeline).stem}", seed),
         )
 

@@ -1,3 +1,5 @@
+"""Every command does what it says, prints what it promises and starts fast."""
+
 import io
 import json
 import subprocess

@@ -1,3 +1,5 @@
+"""Pieces joined: lengths of pauses, untouched speech, soft edges, true peaks."""
+
 import math
 
 import pytest

@@ -1,3 +1,5 @@
+"""Where speech is, and which references are accepted."""
+
 import pytest
 import torch
 

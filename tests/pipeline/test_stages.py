@@ -1,3 +1,5 @@
+"""Combinations of checkpoints that cannot work are refused before any weight is read."""
+
 import json
 
 import pytest

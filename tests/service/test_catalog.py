@@ -1,3 +1,5 @@
+"""Where checkpoints, pipelines and voices are found."""
+
 import pytest
 
 from speechgen.core.errors import UserError

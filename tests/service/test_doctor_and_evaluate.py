@@ -1,3 +1,5 @@
+"""Looking over an installation, and measuring what is installed."""
+
 import gzip
 import json
 

@@ -1,3 +1,5 @@
+"""The engine with tiny checkpoints: seeds, results, files, refusals, copy synthesis."""
+
 import pytest
 import soundfile
 import torch
@@ -146,3 +148,9 @@ def test_every_bundled_pipeline_is_read_strictly():
 
     found = {name: read_config(path) for name, path in catalog.pipelines().items()}
     assert found["default"].checkpoints.vocoder == "default-vocoder"
+
+
+def test_a_hint_about_the_device_is_a_warning_of_the_result(home, monkeypatch):
+    monkeypatch.setattr(devices, "overlooked_gpu", lambda: "an NVIDIA GPU is here")
+    assert Engine("auto").synthesize(ask(seed=0)).warnings == ("an NVIDIA GPU is here",)
+    assert Engine("cpu").synthesize(ask(seed=0)).warnings == ()
