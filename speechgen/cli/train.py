@@ -44,7 +44,4 @@ def train(
         workers=workers,
     )
     if result.fit.interrupted:
-        typer.echo(f"stopped at step {result.fit.step}, saved: continue with the same command and --resume auto", err=True)
         raise typer.Exit(130)
-    reached = "" if result.fit.best is None else f" (validation loss {result.fit.best:.4f})"
-    typer.echo(f"done: {result.out / 'checkpoint'}{reached}")

@@ -124,6 +124,9 @@ class Trainer:
                 if stop:
                     break
             interrupted = self.step < settings.steps
+            reached = "" if self.best is None else f", best validation loss {self.best:.4f}"
+            end = "saved: continue with the same command and --resume auto" if interrupted else f"done{reached}"
+            log.message(f"step {self.step}  {end}")
         return FitResult(self.step, self.best, self.metrics, interrupted, self.skipped)
 
     def _step(self, batches: Iterator[Batch]) -> dict[str, float]:

@@ -272,7 +272,7 @@ def test_the_command_says_how_to_continue_and_exits_130(recipe: Path, tmp_path: 
         patched.setattr(ToyObjective, "updates", interrupted)
         stopped = CliRunner().invoke(app, arguments)
     assert stopped.exit_code == 130, stopped.output
-    assert "stopped at step 2, saved: continue with the same command and --resume auto" in stopped.output
+    assert "step 2  saved: continue with the same command and --resume auto" in stopped.output
     ended = CliRunner().invoke(app, arguments)
     assert ended.exit_code == 0, ended.output
-    assert "done" in ended.output
+    assert "step 4  done, best validation loss" in ended.output
