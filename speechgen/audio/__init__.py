@@ -1,0 +1,1 @@
+"""Signals: files, resampling, the one mel, loudness. No models, no configuration."""

@@ -1,0 +1,133 @@
+"""What a part of the pipeline promises. Structural: nothing inherits from these.
+
+A model folder's `generate.py` provides the role's protocol, its `objective.py` an Objective.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from speechgen.core.types import Mel, MelSettings, SemanticTokens, Text, Waveform
+
+__all__ = [
+    "AcousticModel", "Batch", "Objective", "Progress", "Sample", "SemanticModel", "SemanticTokenizer", "Update", "Vocoder",
+]
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total)."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One training batch: padded tensors by field name, and how many entries of each row are real.
+
+    Fields (each exists only if the objective asked for it):
+        audio [B, L] float32 · mel [B, T, M] float32 · phonemes [B, S] int64 · tokens [B, T'] int64 · labels [B, T'] int64
+    """
+
+    fields: dict[str, Tensor]
+    lengths: dict[str, Tensor]
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.fields[name]
+
+    def to(self, device: torch.device | str) -> Batch:
+        """Return the same batch on `device`."""
+        return Batch(
+            {name: value.to(device) for name, value in self.fields.items()},
+            {name: value.to(device) for name, value in self.lengths.items()},
+        )
+
+
+@dataclass(frozen=True)
+class Update:
+    """One optimiser step: minimise `loss` (scalar) over the parameters of `part`."""
+
+    part: str
+    loss: Tensor
+    metrics: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Something to look at or listen to while training; what is None is not logged."""
+
+    audio: Tensor | None = None  # [L]
+    mel: Tensor | None = None  # [T, M]
+    rate: int = 24000
+
+
+class Objective(Protocol):
+    """How a model learns. Holds its networks in `parts`, which the trainer wraps in place."""
+
+    fields: tuple[str, ...]
+    """Batch fields it reads."""
+    parts: dict[str, nn.Module]
+    """Networks by name, each with an optimiser of its own; "network" is the one that is exported."""
+
+    def updates(self, batch: Batch, step: int, rng: torch.Generator) -> Iterator[Update]:
+        """Yield one Update per optimiser step; the trainer steps that part before asking for the next."""
+        ...
+
+    def validate(self, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
+        """Return scalar metrics of one held-out batch; "loss" is the one that checkpoints are compared by."""
+        ...
+
+    def sample(self, batch: Batch, rng: torch.Generator) -> Sample:
+        """Return something to log for the first row of a held-out batch."""
+        ...
+
+
+class SemanticTokenizer(Protocol):
+    """Audio to speaker-independent tokens."""
+
+    rate: float
+    size: int
+
+    def encode(self, audio: Waveform) -> SemanticTokens:
+        """Tokenise audio of any rate."""
+        ...
+
+
+class SemanticModel(Protocol):
+    """Phonemes and a reference to semantic tokens."""
+
+    def generate(
+        self, text: Text, reference: Mel, *, options: Any, rng: torch.Generator, progress: Progress | None = None
+    ) -> SemanticTokens:
+        """Return the tokens that speak `text` at the reference's pace."""
+        ...
+
+
+class AcousticModel(Protocol):
+    """Semantic tokens and a prompt to a mel in the prompt's voice."""
+
+    mel: MelSettings
+
+    def generate(
+        self,
+        tokens: SemanticTokens,
+        prompt: Mel,
+        prompt_tokens: SemanticTokens,
+        *,
+        options: Any,
+        rng: torch.Generator,
+        progress: Progress | None = None,
+    ) -> Mel:
+        """Return the mel of `tokens` alone, without the prompt's frames."""
+        ...
+
+
+class Vocoder(Protocol):
+    """Mel to waveform."""
+
+    mel: MelSettings
+
+    def generate(self, mel: Mel, *, rng: torch.Generator, progress: Progress | None = None) -> Waveform:
+        """Return `(T - 1) * hop` samples for T frames."""
+        ...

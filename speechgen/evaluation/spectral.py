@@ -1,0 +1,68 @@
+"""Intrusive metrics: a signal against a reference of the very same utterance, aligned in time (vocoders, codecs).
+
+Both signals are resampled to the metric's rate and cropped at the end to the shorter one; nothing else is aligned.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+
+from speechgen.audio.spectrogram import log_mel
+from speechgen.core.errors import UserError
+from speechgen.core.types import MelSettings, Waveform
+from speechgen.evaluation.optional import require
+from speechgen.evaluation.signals import SPEECH_RATE, aligned_pair
+
+__all__ = ["mel_distance", "pesq_wideband", "stoi"]
+
+
+def pesq_wideband(reference: Waveform, degraded: Waveform) -> float:
+    """Return wide-band PESQ (ITU-T P.862.2) at 16 kHz: 1.0 bad to 4.64 identical. It levels and aligns by itself.
+
+    Raises:
+        UserError: the reference is silent, or PESQ finds no speech or less than a quarter of a second.
+    """
+    pesq = require("pesq", install='"speechgen[pesq]" (it compiles C)')
+    clean, other = aligned_pair(reference, degraded)
+    try:
+        return float(pesq.pesq(SPEECH_RATE, clean, other, "wb"))
+    except pesq.PesqError as error:
+        reason = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else error
+        raise UserError(f"PESQ cannot score {len(clean) / SPEECH_RATE:.2f} s ({reason}): both need audible speech") from error
+
+
+def stoi(reference: Waveform, degraded: Waveform) -> float:
+    """Return short-time objective intelligibility (Taal et al., 2011), at most 1; both given at 16 kHz, which it takes to 10 kHz.
+
+    Raises:
+        UserError: the reference is silent or holds less than about 0.4 s of speech.
+    """
+    metric = require("pystoi").stoi
+    clean, other = aligned_pair(reference, degraded)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message="Not enough STFT frames", category=RuntimeWarning)
+            return float(metric(clean, other, SPEECH_RATE, extended=False))
+    except RuntimeWarning as error:
+        raise UserError(f"STOI needs 0.4 s of speech, the reference has less in {len(clean) / SPEECH_RATE:.2f} s") from error
+
+
+def mel_distance(reference: Waveform, degraded: Waveform, settings: MelSettings | None = None) -> float:
+    """Return the mean absolute difference of natural-log mels, at the mel's own rate and without level correction.
+
+    Args:
+        reference: longer than half an FFT window.
+        degraded: likewise.
+        settings: the mel's definition; the default is the package's.
+
+    Raises:
+        UserError: the reference is silent, or either is too short for one window.
+    """
+    settings = settings or MelSettings()
+    pair = aligned_pair(reference, degraded, settings.sample_rate)
+    if len(pair[0]) <= settings.n_fft // 2:
+        raise UserError(f"a mel needs more than {settings.n_fft // 2} samples at {settings.sample_rate} Hz, got {len(pair[0])}")
+    first, second = (log_mel(torch.from_numpy(samples)[None], settings) for samples in pair)  # [1, T, M]
+    return float((first - second).abs().mean())

@@ -1,0 +1,1 @@
+"""Losses as plain functions: adversarial (hinge) · spectral · transducer. All are means over valid positions."""

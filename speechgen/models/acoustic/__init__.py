@@ -1,0 +1,1 @@
+"""Semantic tokens and a prompt to mel spectrogram."""

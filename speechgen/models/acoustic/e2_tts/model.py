@@ -1,0 +1,102 @@
+"""E2 TTS network: a transformer with U-Net skips that predicts the velocity of a mel (paper, section 2 and figure 1).
+
+Input of every position: noisy mel, visible mel (zeros where it is to be generated) and the token's embedding, concatenated.
+The flow time is a position of its own in front. The process that integrates the velocity is sampling/flow_matching.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from speechgen.models.acoustic.e2_tts.config import E2Config
+from speechgen.nn.embeddings import TimeEmbedding
+from speechgen.nn.masks import valid_mask
+from speechgen.nn.positions import rotary_angles
+from speechgen.nn.transformer import TransformerBlock
+
+
+class ConvolutionalPosition(nn.Module):
+    """Two grouped convolutions of width 31 with Mish: local context before the first attention."""
+
+    def __init__(self, width: int, kernel: int = 31, groups: int = 16) -> None:
+        super().__init__()
+        self.first = nn.Conv1d(width, width, kernel, padding=kernel // 2, groups=groups)
+        self.second = nn.Conv1d(width, width, kernel, padding=kernel // 2, groups=groups)
+
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
+        """Map [B, N, D] to [B, N, D]; padding counts as zeros."""
+        mask = valid[:, None]
+        y = F.mish(self.first(x.transpose(1, 2) * mask))
+        return F.mish(self.second(y * mask)).transpose(1, 2)
+
+
+class E2TTS(nn.Module):
+    """Velocity field over normalised mel patches."""
+
+    def __init__(self, config: E2Config) -> None:
+        super().__init__()
+        if config.depth % 2:
+            raise ValueError(f"depth must be even, got {config.depth}")
+        self.config = config
+        patch = config.patch_frames * config.mel.num_bins
+        # The last row is the filler: an unknown token, and the whole condition when guidance drops it.
+        self.token_embedding = nn.Embedding(config.num_tokens + 1, config.token_width)
+        self.project = nn.Linear(2 * patch + config.token_width, config.width)
+        self.position = ConvolutionalPosition(config.width)
+        self.time = TimeEmbedding(config.width)
+        self.blocks = nn.ModuleList(
+            TransformerBlock(config.width, config.num_heads, config.ff_multiple, config.dropout) for _ in range(config.depth)
+        )
+        self.merges = nn.ModuleList(nn.Linear(2 * config.width, config.width, bias=False) for _ in range(config.depth // 2))
+        self.norm = nn.RMSNorm(config.width)
+        self.out = nn.Linear(config.width, patch)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    @property
+    def filler(self) -> int:
+        """Token id that says nothing."""
+        return self.config.num_tokens
+
+    def forward(self, noisy: Tensor, visible: Tensor, tokens: Tensor, t: Tensor, lengths: Tensor) -> Tensor:
+        """Predict data - noise.
+
+        Args:
+            noisy: [B, N, P] patches at flow time t (P = patch_frames * M), normalised.
+            visible: [B, N, P] the known mel, zeros where it is to be generated.
+            tokens: [B, N] ids in [0, num_tokens], one per patch; num_tokens = filler.
+            t: [B] in [0, 1].
+            lengths: [B] real patches.
+
+        Returns:
+            [B, N, P]; values at padded positions are unspecified.
+        """
+        valid = valid_mask(lengths, noisy.shape[1])
+        x = self.project(torch.cat((noisy, visible, self.token_embedding(tokens)), dim=-1))  # [B, N, D]
+        x = x + self.position(x, valid)
+        x = torch.cat((self.time(t)[:, None].to(x.dtype), x), dim=1)  # [B, 1 + N, D]
+        valid = F.pad(valid, (1, 0), value=True)
+        angles = rotary_angles(x.shape[1], self.config.width // self.config.num_heads, x.device)
+        half = len(self.blocks) // 2
+        skips = []
+        for block in self.blocks[:half]:
+            skips.append(x)
+            x = block(x, valid, angles)
+        for block, merge in zip(self.blocks[half:], self.merges, strict=True):
+            x = block(merge(torch.cat((x, skips.pop()), dim=-1)), valid, angles)
+        velocity: Tensor = self.out(self.norm(x[:, 1:]))
+        return velocity
+
+    def patches(self, mel: Tensor) -> Tensor:
+        """Normalise mel [B, T, M] and fold it to [B, ceil(T / patch_frames), P]; the last patch repeats the last frame."""
+        size = self.config.patch_frames
+        missing = -mel.shape[1] % size
+        mel = torch.cat((mel, mel[:, -1:].expand(-1, missing, -1)), dim=1)
+        return ((mel - self.config.mel_mean) / self.config.mel_scale).unflatten(1, (-1, size)).flatten(2)
+
+    def frames(self, patches: Tensor) -> Tensor:
+        """Undo `patches`: [B, N, P] to [B, N * patch_frames, M]."""
+        mel = patches.unflatten(2, (self.config.patch_frames, -1)).flatten(1, 2)
+        return mel * self.config.mel_scale + self.config.mel_mean

@@ -1,0 +1,1 @@
+"""Waveform to discrete, speaker-independent tokens."""

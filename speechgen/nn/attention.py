@@ -1,0 +1,45 @@
+"""Multi-head self-attention with rotary positions over torch's fused kernel."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from speechgen.nn.positions import rotate
+
+__all__ = ["SelfAttention"]
+
+
+class SelfAttention(nn.Module):
+    """Bidirectional self-attention; every head is rotated."""
+
+    def __init__(self, width: int, num_heads: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        if width % num_heads or (width // num_heads) % 2:
+            raise ValueError(f"width {width} does not split into {num_heads} heads of even width")
+        self.num_heads = num_heads
+        self.dropout = dropout
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, valid: Tensor, angles: Tensor) -> Tensor:
+        """Attend from every position to the valid ones.
+
+        Args:
+            x: [B, T, D].
+            valid: [B, T], True = real.
+            angles: [T, D / H / 2] from `rotary_angles`.
+
+        Returns:
+            [B, T, D]; values at padded positions are unspecified.
+        """
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)  # each [B, H, T, D/H]
+        mixed = F.scaled_dot_product_attention(
+            rotate(q, angles),
+            rotate(k, angles),
+            v,
+            attn_mask=valid[:, None, None, :],
+            dropout_p=self.dropout if self.training else 0.0,
+        )
+        mapped: Tensor = self.out(mixed.transpose(1, 2).flatten(2))  # [B, T, D]
+        return mapped

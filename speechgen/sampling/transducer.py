@@ -1,0 +1,82 @@
+"""Monotonic decoding of a transducer: at every symbol emit tokens until blank, then move on. Nothing is skipped or repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+__all__ = ["Decoded", "decode", "draw"]
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Tokens and how many of them each symbol emitted; `log_probability` is that of the path taken."""
+
+    tokens: list[int]
+    durations: list[int]
+    log_probability: float
+
+
+def draw(logits: Tensor, *, temperature: float, top_k: int, rng: torch.Generator) -> int:
+    """Pick an index of `logits [V]`: the best if `temperature` is 0, else a sample among the `top_k` best (0 = all)."""
+    if temperature == 0:
+        return int(logits.argmax())
+    logits = logits / temperature
+    if 0 < top_k < logits.shape[-1]:
+        logits = logits.masked_fill(logits < logits.topk(top_k).values[-1], float("-inf"))
+    return int(torch.multinomial(logits.softmax(-1), 1, generator=rng))
+
+
+State = TypeVar("State")
+
+
+def decode(
+    joint: Callable[[int, State], Tensor],
+    advance: Callable[[int, State], State],
+    start: State,
+    num_symbols: int,
+    *,
+    max_per_symbol: int,
+    temperature: float,
+    top_k: int,
+    blank_bias: float,
+    rng: torch.Generator,
+    progress: Callable[[int, int], None] | None = None,
+) -> Decoded:
+    """Walk through the symbols once.
+
+    Args:
+        joint: (symbol index, state) to logits [K + 1], the last is blank.
+        advance: (token, state) to the next state; called for tokens only, never for blank.
+        start: the state before the first token.
+        num_symbols: symbols to walk through.
+        max_per_symbol: hard limit of tokens one symbol may emit.
+        temperature: 0 is greedy.
+        top_k: candidates kept when sampling, blank among them; 0 = all.
+        blank_bias: added to the blank logit; positive shortens, negative lengthens.
+        rng: source of samples.
+        progress: called after each symbol.
+    """
+    tokens: list[int] = []
+    durations: list[int] = []
+    state, total = start, 0.0
+    for symbol in range(num_symbols):
+        count = 0
+        while count < max_per_symbol:
+            logits = joint(symbol, state).float().clone()
+            logits[-1] += blank_bias
+            choice = draw(logits, temperature=temperature, top_k=top_k, rng=rng)
+            total += float(logits.log_softmax(-1)[choice])
+            if choice == logits.shape[-1] - 1:
+                break
+            tokens.append(choice)
+            state = advance(choice, state)
+            count += 1
+        durations.append(count)
+        if progress is not None:
+            progress(symbol + 1, num_symbols)
+    return Decoded(tokens, durations, total)
