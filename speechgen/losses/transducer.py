@@ -131,7 +131,7 @@ def additive_loss(
     return AdditiveLattice(-loss.to(text_scores.dtype) / token_lengths.sum().clamp(min=1), left + up)
 
 
-def choose_windows(occupation: Tensor, token_lengths: Tensor, width: int) -> Tensor:
+def choose_windows(occupation: Tensor, text_lengths: Tensor, token_lengths: Tensor, width: int) -> Tensor:
     """Place a window of `width` label positions over the most visited cells of each phoneme.
 
     The first window starts at 0, the last reaches the last label, neighbours overlap; so some path always survives
@@ -139,7 +139,7 @@ def choose_windows(occupation: Tensor, token_lengths: Tensor, width: int) -> Ten
 
     Args:
         occupation: [B, S, U + 1].
-        token_lengths: [B].
+        text_lengths, token_lengths: [B].
         width: R.
 
     Returns:
@@ -152,8 +152,9 @@ def choose_windows(occupation: Tensor, token_lengths: Tensor, width: int) -> Ten
     starts = (mass[..., width:] - mass[..., :-width]).argmax(-1)  # [B, S]
     last_start = (token_lengths + 1 - width).clamp(min=0)[:, None]
     # No two neighbours may be further apart than width - 1, counted back from the last label and forward from the first.
-    slope = torch.arange(rows, device=starts.device) * (width - 1)
-    starts = torch.minimum(starts, last_start)
+    row = torch.arange(rows, device=starts.device)
+    slope = row * (width - 1)
+    starts = torch.where(row < text_lengths[:, None] - 1, torch.minimum(starts, last_start), last_start)
     starts = starts.cummax(1).values
     starts = (starts - slope).flip(1).cummax(1).values.flip(1) + slope
     return torch.minimum(torch.minimum(starts, slope[None]), last_start)

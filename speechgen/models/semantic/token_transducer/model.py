@@ -129,7 +129,7 @@ class TokenTransducer(nn.Module):
         )
         needed = int((inputs.token_lengths / inputs.phoneme_lengths).max()) + 3
         width = min(max(width, needed), predicted.shape[1])
-        starts = choose_windows(additive.occupation, inputs.token_lengths, width)  # [B, S]
+        starts = choose_windows(additive.occupation, inputs.phoneme_lengths, inputs.token_lengths, width)  # [B, S]
         position = starts[..., None] + torch.arange(width, device=starts.device)  # [B, S, R]
         index = position.clamp(max=predicted.shape[1] - 1).flatten(1)[..., None].expand(-1, -1, predicted.shape[2])
         windows = predicted.gather(1, index).unflatten(1, position.shape[1:])  # [B, S, R, D]
