@@ -7,6 +7,7 @@ prepare    decodes and checks a corpus once; adds features to a prepared folder
 compute    each feature, from what a prepared folder holds
 report     what was found: counts, hours, faults
 features   memory-mapped features, keyed by the hash of what produced them
+plan       which utterances are in batch n
 batching   duration-bucketed or cropped batches, reproducible and resumable
 
 A prepared folder holds `cuts.jsonl.gz` (lhotse cuts), `report.json` and `features/<kind>-<hash>/{data.bin, index.json}`.
