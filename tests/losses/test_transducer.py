@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 import torch
@@ -128,7 +129,8 @@ def test_windowed_loss_equals_the_sum_over_the_paths_inside(starts):
     windowed = logits[0].gather(1, cells[..., None].expand(-1, -1, CLASSES + 1))[None].requires_grad_()
     loss = transducer_loss(windowed, tokens, lengths(4), lengths(4), torch.tensor([starts]))
     torch.testing.assert_close(loss * 4, enumerate_loss(logits[0], tokens[0], starts, width=3), rtol=0, atol=1e-9)
-    assert torch.autograd.gradcheck(lambda x: transducer_loss(x, tokens, lengths(4), lengths(4), torch.tensor([starts])), windowed)
+    loss_of = partial(transducer_loss, tokens=tokens, text_lengths=lengths(4), token_lengths=lengths(4))
+    assert torch.autograd.gradcheck(lambda x: loss_of(x, starts=torch.tensor([starts])), windowed)
 
 
 def additive(batch: int, rows: int, labels: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
