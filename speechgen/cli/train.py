@@ -20,7 +20,6 @@ def train(
     resume: Annotated[str | None, typer.Option(help="auto: continue the run in --out if there is one.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<index>.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of each process.")] = None,
-    workers: Annotated[int, typer.Option(min=0, help="Batches prepared ahead by a reader beside the training; 0: none.")] = 1,
 ) -> None:
     """Train the model of a recipe. Ctrl-C saves and stops; `--resume auto` continues exactly."""
     import torch
@@ -41,7 +40,6 @@ def train(
         device=device,
         init=init,
         resume="auto" if resume else None,
-        workers=workers,
     )
     if result.fit.interrupted:
         raise typer.Exit(130)

@@ -6,7 +6,7 @@ Each returns, for every sub-discriminator, a map of scores and its intermediate 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -16,9 +16,8 @@ from torch.nn.utils.parametrizations import weight_norm
 __all__ = ["Judgement", "MultiPeriodDiscriminator", "MultiResolutionDiscriminator", "WaveformDiscriminator"]
 
 
-@dataclass(frozen=True)
-class Judgement:
-    """What one sub-discriminator says of a batch."""
+class Judgement(NamedTuple):
+    """What one sub-discriminator says of a batch. A tuple, because Fabric maps over what a wrapped module returns."""
 
     scores: Tensor  # [B, N]
     features: list[Tensor]

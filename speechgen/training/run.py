@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -72,7 +71,6 @@ def train(
     device: str = "auto",
     init: Path | None = None,
     resume: Literal["auto"] | None = None,
-    workers: int = 0,
     progress: ProgressStyle = "auto",
 ) -> TrainResult:
     """Train what the recipe says.
@@ -85,7 +83,6 @@ def train(
         device: "auto", "cpu", "cuda" or "cuda:<index>".
         init: checkpoint folder whose matching tensors the network starts from (ignored when a state is resumed).
         resume: "auto" continues from `out/state` if it exists; None starts anew and refuses an `out` that has a state.
-        workers: processes that read batches ahead.
         progress: how to show progress.
 
     Raises:
@@ -99,25 +96,31 @@ def train(
     if not data_folders:
         raise UserError("no training data: give at least one prepared folder with --data")
     fabric = launch(device, settings.precision)
+    rank, world = fabric.global_rank, fabric.world_size
     torch.manual_seed(mix(settings.seed, "weights"))
     network = loaded.spec.build(loaded.config)
     warm = warm_start(network, init) if init and not resuming else None
     objective: Objective = loaded.spec.objective(network, loaded.config, loaded.objective_config)
-    trainer = Trainer(
-        objective, recipe.optim, settings, out, fabric=fabric, export=exporter(loaded, objective, out), progress=progress
-    )
-    notes = [warm.report(init)] if warm and init else []
+    data = TrainingData(data_folders, objective.fields, recipe.data, settings.seed)
+    export = exporter(loaded, objective.fields, data.uses, out)
+    trainer = Trainer(objective, recipe.optim, settings, out, fabric=fabric, export=export, progress=progress)
+
+    notes = [f"training on {data.summary}"]
+    validation: list[Batch] = []
+    if validation_folders:
+        same_features = recipe.data.model_copy(update={"producers": data.producers})
+        held_out = TrainingData(validation_folders, objective.fields, same_features, settings.seed)
+        notes.append(f"validating on {held_out.summary}")
+        validation = held_out.validation(settings.validation_batches, rank, world)
+        fewest = fabric.all_reduce(torch.tensor(len(validation), device=fabric.device), reduce_op="min")
+        validation = validation[: int(fewest)]  # forwards of wrapped modules are collective: as many on every rank
+    if warm and init:
+        notes.append(warm.report(init))
     if resuming:
         trainer.resume()
         notes.append(f"resuming {out} at step {trainer.step}")
-    rank, world = fabric.global_rank, fabric.world_size
-    data = TrainingData(data_folders, objective.fields, recipe.data, settings.seed)
-    batches = data.batches(trainer.step * settings.accumulate, rank, world)
-    validation: list[Batch] = []
-    if validation_folders:
-        held_out = TrainingData(validation_folders, objective.fields, recipe.data, settings.seed)
-        validation = list(islice(held_out.batches(0, rank, world), settings.validation_batches))
     try:
+        batches = data.batches(trainer.step * settings.accumulate, rank, world)
         fit = trainer.fit(batches, validation, notes)
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
@@ -177,9 +180,16 @@ def warm_start(network: nn.Module, folder: Path) -> WarmStart:
     )
 
 
-def exporter(loaded: LoadedRecipe, objective: Objective, out: Path) -> Export:
-    """Return the function that writes checkpoint folders of this run under `out`."""
-    reads_phonemes = not {"phonemes", "labels"}.isdisjoint(objective.fields)
+def exporter(loaded: LoadedRecipe, fields: Sequence[str], uses: Mapping[str, str], out: Path) -> Export:
+    """Return the function that writes checkpoint folders of this run under `out`.
+
+    Args:
+        loaded: the recipe.
+        fields: what the objective reads; the vocabulary is stored if phonemes are among it.
+        uses: checkpoints that the data came from, by hash.
+        out: run folder.
+    """
+    reads_phonemes = not {"phonemes", "labels"}.isdisjoint(fields)
     info = checkpoint.CheckpointInfo(
         format=checkpoint.FORMAT,
         model=loaded.recipe.model.name,
@@ -188,7 +198,7 @@ def exporter(loaded: LoadedRecipe, objective: Objective, out: Path) -> Export:
         produces=loaded.spec.produces,
         mel=MelSettings(),
         vocabulary=ENGLISH.symbols if reads_phonemes else None,
-        uses=dict(loaded.recipe.data.producers),
+        uses=dict(uses),
     )
 
     def export(name: str, weights: Mapping[str, Tensor], metrics: Mapping[str, float]) -> None:

@@ -17,16 +17,17 @@ from speechgen.core.config import StrictModel
 from speechgen.core.errors import UserError
 from speechgen.core.protocols import Batch, Objective
 from speechgen.core.spec import ModelSpec
+from speechgen.data.batching import DataConfig
 from speechgen.training import run
 from speechgen.training.recipe import load_recipe
 from speechgen.training.run import launch, train, warm_start
-from tests.training.toys import Regression, batches
+from tests.training.toys import Regression, batch, batches
 
 RECIPE = """\
 # A comment that must survive.
 model: {name: toy, config: {width: 8}}
 objective: {noise: 0.5}
-data: {}
+data: {batch_seconds: 12}
 optim:
   network: {learning_rate: 0.01}
 trainer: {steps: 4, ema_decay: 0.5, validate_every: 2, save_every: 2, log_every: 1, validation_batches: 2}
@@ -53,13 +54,20 @@ class ToyData:
     """Stands for a prepared corpus; remembers where it was asked to start."""
 
     starts: list[int] = []
+    producers = {"audio": "0123"}
+    uses = {"labels": "4567"}
+    summary = "a toy"
 
-    def __init__(self, folders: Sequence[Path], fields: Sequence[str], config: object, seed: int) -> None:
-        self.folders = folders
+    def __init__(self, folders: Sequence[Path], fields: Sequence[str], config: DataConfig, seed: int) -> None:
+        assert fields == ("audio", "labels")
+        assert config.producers == ({} if folders == [Path("corpus")] else self.producers)  # held out: the same features
 
     def batches(self, start: int, rank: int, world: int) -> Iterator[Batch]:
         ToyData.starts.append(start)
         return batches(start)
+
+    def validation(self, limit: int, rank: int, world: int) -> list[Batch]:
+        return [batch(1000 + index) for index in range(limit)]
 
 
 def build(config: ToyConfig) -> nn.Module:
@@ -109,6 +117,7 @@ def test_a_run_leaves_a_loadable_checkpoint_of_the_best_averaged_weights(recipe:
     assert loaded.config == ToyConfig(width=8)
     assert loaded.info.vocabulary and loaded.info.vocabulary[0] == "<pad>"  # the toy reads labels
     assert (loaded.info.accepts, loaded.info.produces) == (("Mel",), "Waveform")
+    assert loaded.info.uses == {"labels": "4567"}
     weights = load_file(tmp_path / "run" / "checkpoint" / "model.safetensors")
     assert {value.dtype for value in weights.values()} == {torch.float16}
     text = (tmp_path / "run" / "checkpoint" / "recipe.yaml").read_text()
@@ -147,7 +156,7 @@ def test_a_run_without_held_out_data_exports_its_last_weights(recipe: Path, tmp_
     """No validation: checkpoint/ is the last export."""
     train(
         load_recipe(recipe),
-        data_folders=[Path("x")],
+        data_folders=[Path("corpus")],
         validation_folders=[],
         out=tmp_path / "run",
         device="cpu",
@@ -226,7 +235,7 @@ def test_running_out_of_memory_says_what_to_lower(message: str, recipe: Path, tm
 
     monkeypatch.setattr(ToyObjective, "updates", full)
     with pytest.raises(
-        UserError, match=r"out of memory at step 0: lower data.batch_seconds \(now .*trainer.accumulate \(now 1\)"
+        UserError, match=r"out of memory at step 0: lower data.batch_seconds \(now 12\).*trainer.accumulate \(now 1\)"
     ):
         start(recipe, tmp_path / "run")
 

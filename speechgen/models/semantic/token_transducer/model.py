@@ -7,7 +7,7 @@ losses/transducer, decoding is sampling/transducer.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -18,8 +18,8 @@ from speechgen.models.semantic.token_transducer.config import TransducerConfig
 from speechgen.nn.conformer import Conformer
 from speechgen.nn.masks import valid_mask
 
-@dataclass(frozen=True)
-class TransducerInputs:
+
+class TransducerInputs(NamedTuple):
     """A batch: `history` are the tokens shifted right behind the start symbol, some of them hidden."""
 
     phonemes: Tensor  # [B, S]
@@ -31,8 +31,7 @@ class TransducerInputs:
     reference_lengths: Tensor  # [B]
 
 
-@dataclass(frozen=True)
-class Lattice:
+class Lattice(NamedTuple):
     """Scores of the windows' cells."""
 
     logits: Tensor  # [B, S, R, K + 1], the last class is blank
