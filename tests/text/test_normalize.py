@@ -1,3 +1,5 @@
+"""Text normalisation: what is spelled out, what is kept, and what is refused."""
+
 import random
 import time
 

@@ -1,3 +1,5 @@
+"""Phonemes by espeak-ng: against known words, in threads, and for text it cannot read."""
+
 import copy
 import json
 import subprocess

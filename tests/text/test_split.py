@@ -1,3 +1,5 @@
+"""Splitting of long text: at which boundaries, within the limit, nothing lost, in linear time."""
+
 import random
 import re
 import time

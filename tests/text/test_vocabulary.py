@@ -1,3 +1,5 @@
+"""The phoneme vocabulary: ids, coverage and errors."""
+
 import pytest
 
 from speechgen.core.errors import UserError
