@@ -16,7 +16,7 @@ class E2Config(StrictModel):
     mel: MelSettings = Field(MelSettings(), description="the mel it generates")
     num_tokens: int = Field(256, description="size of the semantic token alphabet")
     token_rate: float = Field(46.875, description="semantic tokens per second it was trained with")
-    # Differs from paper: two frames share one position, so that one semantic token is one position and attention costs a quarter.
+    # Differs from paper: two frames share one position, so that a semantic token is one position and attention costs a quarter.
     patch_frames: int = Field(2, description="mel frames per transformer position")
     width: int = Field(256, description="width D")
     depth: int = Field(8, description="transformer blocks; even, the second half receives skips from the first")

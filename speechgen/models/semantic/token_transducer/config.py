@@ -29,14 +29,22 @@ class TransducerConfig(StrictModel):
     def tiny(cls) -> TransducerConfig:
         """Smallest network that exercises every path."""
         return cls(
-            num_tokens=8, width=16, depth=1, num_heads=2, ff_multiple=2, kernel=3, predictor_width=16, reference_width=8, dropout=0.0
+            num_tokens=8,
+            width=16,
+            depth=1,
+            num_heads=2,
+            ff_multiple=2,
+            kernel=3,
+            predictor_width=16,
+            reference_width=8,
+            dropout=0.0,
         )
 
 
 class TransducerObjectiveConfig(StrictModel):
     """Regularisation of the predictor, pruning of the lattice."""
 
-    hide_tokens: float = Field(0.1, description="share of past tokens hidden from the predictor, so that it cannot ignore the text")
+    hide_tokens: float = Field(0.1, description="share of past tokens hidden from the predictor, so that it heeds the text")
     window: int = Field(48, ge=2, description="tokens one symbol may emit in training; the lattice is pruned to that width")
     additive_weight: float = Field(0.5, ge=0, description="weight of the additive joiner that places the windows")
     warmup_steps: int = Field(1000, ge=0, description="steps over which the pruned loss gains its full weight")

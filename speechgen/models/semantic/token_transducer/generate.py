@@ -55,7 +55,8 @@ class TransducerGenerator:
         )
         ids = torch.tensor([decoded.tokens], dtype=torch.long, device=text.ids.device)
         ids = _at_speed(ids, options.speed)
-        return SemanticTokens(ids, torch.tensor([ids.shape[1]], device=ids.device), self.config.token_rate, self.config.num_tokens)
+        lengths = torch.tensor([ids.shape[1]], device=ids.device)
+        return SemanticTokens(ids, lengths, self.config.token_rate, self.config.num_tokens)
 
 
 def _at_speed(ids: Tensor, speed: float) -> Tensor:

@@ -49,7 +49,8 @@ class ReferenceEncoder(nn.Module):
     def __init__(self, num_bins: int, width: int) -> None:
         super().__init__()
         widths = (num_bins, width, width, width)
-        self.convolutions = nn.ModuleList(nn.Conv1d(a, b, 5, stride=2, padding=2) for a, b in zip(widths, widths[1:], strict=False))
+        pairs = zip(widths, widths[1:], strict=False)
+        self.convolutions = nn.ModuleList(nn.Conv1d(a, b, 5, stride=2, padding=2) for a, b in pairs)
         self.attention = nn.Conv1d(width, 1, 1)
         self.out = nn.Linear(2 * width, width)
 

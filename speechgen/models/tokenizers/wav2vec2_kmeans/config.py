@@ -34,8 +34,7 @@ class TokenizerConfig(StrictModel):
 class TokenizerObjectiveConfig(StrictModel):
     """What the phoneme head learns from."""
 
-    target: Literal["labels", "phonemes"] = Field("phonemes", description="frame labels (cross entropy) or phoneme strings (CTC)")
-    phone_ids: tuple[int, ...] = Field((), description="vocabulary ids that CTC targets keep; empty: all but 0")
+    target: Literal["labels", "phonemes"] = Field("phonemes", description="labels: of frames (cross entropy); phonemes: CTC")
     mask_fraction: float = Field(0.0, description="share of frames hidden by SpecAugment time masks")
     mask_bins: int = Field(0, description="widest SpecAugment frequency mask in mel bins")
 

@@ -16,6 +16,7 @@ from speechgen.core.errors import UserError
 from speechgen.core.protocols import Batch, Sample, Update
 from speechgen.models.tokenizers.wav2vec2_kmeans.config import TokenizerConfig, TokenizerObjectiveConfig
 from speechgen.nn.masks import masked_mean, valid_mask
+from speechgen.text.vocabulary import ENGLISH
 
 
 class TokenizerObjective:
@@ -51,9 +52,8 @@ class TokenizerObjective:
 
     def _phones(self, ids: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Keep the phones of [B, S] and close the gaps: stress marks, spaces and punctuation have no sound of their own."""
-        keep = valid_mask(lengths, ids.shape[1]) & (ids != 0)
-        if self.settings.phone_ids:
-            keep &= torch.isin(ids, torch.tensor(self.settings.phone_ids, device=ids.device))
+        phones = torch.tensor(sorted(ENGLISH.phone_ids), device=ids.device)
+        keep = valid_mask(lengths, ids.shape[1]) & torch.isin(ids, phones)
         order = torch.argsort((~keep).int(), dim=1, stable=True)
         counts = keep.sum(1)
         return (ids * keep).gather(1, order)[:, : max(1, int(counts.max()))], counts
