@@ -28,7 +28,7 @@ def active_level(samples: Tensor, rate: int) -> float:
 
 
 def normalize_level(samples: Tensor, rate: int, target_dbfs: float = TARGET_DBFS) -> Tensor:
-    """Scale `samples [L]` so that active speech has `target_dbfs`, without exceeding a peak of 0.95. Silence is returned as it is."""
+    """Scale `samples [L]` so that active speech has `target_dbfs`, without exceeding a peak of 0.95. Silence stays as it is."""
     level = active_level(samples, rate)
     if level < -80:
         return samples

@@ -22,7 +22,7 @@ __all__ = ["log_mel", "mel_spectrogram"]
 @lru_cache(maxsize=8)
 def _filters(settings: MelSettings) -> Tensor:
     return melscale_fbanks(
-        settings.n_fft // 2 + 1, 0.0, settings.sample_rate / 2, settings.num_bins, settings.sample_rate, norm=None, mel_scale="htk"
+        settings.n_fft // 2 + 1, 0.0, settings.sample_rate / 2, settings.num_bins, settings.sample_rate, mel_scale="htk"
     )
 
 
@@ -38,7 +38,13 @@ def log_mel(samples: Tensor, settings: MelSettings) -> Tensor:
     """
     window = torch.hann_window(settings.n_fft, device=samples.device)
     spectrum = torch.stft(
-        samples.float(), settings.n_fft, settings.hop_samples, window=window, center=True, pad_mode="reflect", return_complex=True
+        samples.float(),
+        settings.n_fft,
+        settings.hop_samples,
+        window=window,
+        center=True,
+        pad_mode="reflect",
+        return_complex=True,
     )  # [B, F, T]
     magnitudes = spectrum.abs().transpose(1, 2) @ _filters(settings).to(samples.device)  # [B, T, M]
     return magnitudes.clamp(min=settings.floor).log()

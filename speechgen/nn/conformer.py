@@ -47,7 +47,11 @@ class ConformerBlock(nn.Module):
     @staticmethod
     def _feed_forward(width: int, multiple: int, dropout: float) -> nn.Sequential:
         return nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, multiple * width), nn.SiLU(), nn.Dropout(dropout), nn.Linear(multiple * width, width)
+            nn.LayerNorm(width),
+            nn.Linear(width, multiple * width),
+            nn.SiLU(),
+            nn.Dropout(dropout),
+            nn.Linear(multiple * width, width),
         )
 
     def forward(self, x: Tensor, valid: Tensor, angles: Tensor) -> Tensor:

@@ -109,7 +109,9 @@ class WaveformDiscriminator(nn.Module):
         (multi-period judgements, multi-resolution judgements)
     """
 
-    def __init__(self, periods: Sequence[int], period_channels: Sequence[int], n_ffts: Sequence[int], resolution_channels: int) -> None:
+    def __init__(
+        self, periods: Sequence[int], period_channels: Sequence[int], n_ffts: Sequence[int], resolution_channels: int
+    ) -> None:
         super().__init__()
         self.periods = MultiPeriodDiscriminator(periods, period_channels)
         self.resolutions = MultiResolutionDiscriminator(n_ffts, resolution_channels)

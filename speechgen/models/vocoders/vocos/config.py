@@ -28,7 +28,7 @@ class VocosObjectiveConfig(StrictModel):
     mel_weight: float = Field(45.0, description="weight of the log-mel L1 distance")
     # Differs from paper: short trainings need the sharper gradient of linear-frequency spectra.
     stft_weight: float = Field(0.0, description="weight of the multi-resolution STFT distance")
-    resolution_weight: float = Field(0.1, description="weight of the multi-resolution discriminator; the multi-period one has 1")
+    resolution_weight: float = Field(0.1, description="weight of the multi-resolution discriminator (multi-period: 1)")
     adversarial_start: int = Field(0, description="steps of purely spectral training before the discriminators join")
     periods: tuple[int, ...] = Field((2, 3, 5, 7, 11), description="periods of the multi-period discriminator in samples")
     period_channels: tuple[int, ...] = Field((32, 128, 512, 1024), description="its channels, layer by layer")

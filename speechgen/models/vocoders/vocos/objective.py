@@ -59,7 +59,8 @@ class VocosObjective:
             loss = loss + self.weights.stft_weight * stft
             metrics["stft"] = stft.detach()
         if adversarial:
-            for weight, family in zip((1.0, self.weights.resolution_weight), self.parts["discriminator"](torch.cat((real, fake))), strict=True):
+            families = self.parts["discriminator"](torch.cat((real, fake)))
+            for weight, family in zip((1.0, self.weights.resolution_weight), families, strict=True):
                 fooled, matching = _generator_losses(family)
                 loss = loss + weight * (fooled + matching)
                 metrics["adversarial"] = metrics.get("adversarial", fooled.new_zeros(())) + fooled.detach()
