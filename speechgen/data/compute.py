@@ -33,6 +33,7 @@ from speechgen.text.vocabulary import ARPABET, ENGLISH, PAD
 __all__ = ["FRAMES_PER_TOKEN", "Entries", "Tokenizer", "labels", "mel", "phonemes", "tokens", "workers", "write"]
 
 FRAMES_PER_TOKEN = 2
+TOKEN_RATE = MelSettings().frame_rate / FRAMES_PER_TOKEN
 TOKEN_BATCH_SECONDS = 120.0
 
 Input = TypeVar("Input")
@@ -79,10 +80,20 @@ def mel(audio: FeatureStore, jobs: int) -> Entries:
 
 
 def phonemes(cuts: CutSet, language: str = "en-us") -> Entries:
-    """Phoneme ids [S] of every text in the phonemizer's language family; doubtful and unspeakable texts are left out."""
+    """Phoneme ids [S] of every text in the language, accents included; doubtful and unspeakable texts are left out.
+
+    Raises:
+        UserError: espeak-ng has no such language, or the corpus no text in it.
+    """
     phonemizer = Phonemizer(language, ENGLISH)
     family = language.partition("-")[0].lower()
+    # Corpora write "en", "en-us" or "English".
     spoken = [cut for cut in cuts if _trusted(cut) and (cut.supervisions[0].language or "").lower().startswith(family)]
+    if not spoken:
+        found = sorted({cut.supervisions[0].language or "unknown" for cut in cuts})
+        raise UserError(
+            f"no text in {language} to phonemise: the corpus is in {', '.join(found)}; set the language, or leave it out"
+        )
 
     def values() -> Iterator[tuple[str, NDArray[Any]]]:
         for cut in spoken:
@@ -109,7 +120,10 @@ def labels(cuts: CutSet, audio: FeatureStore) -> Entries:
 
 
 def tokens(audio: FeatureStore, tokenizer: Tokenizer) -> Entries:
-    """Semantic tokens [T'] of every utterance, computed in padded batches of similar length."""
+    """Semantic tokens [T'], T' = ceil(T / 2), of every utterance, computed in padded batches of similar length.
+
+    A tokenizer of another rate is aligned by time: each frame pair takes the token that is spoken at its centre.
+    """
     return Entries({"audio": audio.producer, "tokenizer": tokenizer.fingerprint}, len(audio), _tokens(audio, tokenizer))
 
 
@@ -139,17 +153,21 @@ def _trusted(cut: MonoCut) -> bool:
 def _frame_labels(cut: MonoCut, num_samples: int) -> NDArray[np.int16]:
     """The phone at the centre of each token frame; 0 is silence."""
     phones = cut.supervisions[0].alignment["phone"]
-    hop = MelSettings().hop_samples
-    num_tokens = -(-(num_samples // hop + 1) // FRAMES_PER_TOKEN)
-    # Mel frame j is centred on sample j * hop, so a token of two frames is centred half a hop after its first.
-    centres = (np.arange(num_tokens) * FRAMES_PER_TOKEN + (FRAMES_PER_TOKEN - 1) / 2) * hop / RATE
     ends = np.array([phone.start + phone.duration for phone in phones])
     try:
         symbols = [ARPABET[phone.symbol.lower().rstrip("012")] for phone in phones] + [PAD]
     except KeyError as error:
         raise UserError(f"phone {error} of {cut.id} is not ARPABET: labels know only {', '.join(ARPABET)}") from error
     ids = np.array(ENGLISH.encode(symbols), np.int16)
-    return ids[np.searchsorted(ends, centres, side="right")]
+    return ids[np.searchsorted(ends, _centres(num_samples), side="right")]
+
+
+def _centres(num_samples: int) -> NDArray[np.float64]:
+    """Time in seconds of the centre of each token frame [T']."""
+    hop = MelSettings().hop_samples
+    num_tokens = -(-(num_samples // hop + 1) // FRAMES_PER_TOKEN)
+    # Mel frame j is centred on sample j * hop, so a token of two frames is centred half a hop after its first.
+    return (np.arange(num_tokens) * FRAMES_PER_TOKEN + (FRAMES_PER_TOKEN - 1) / 2) * hop / RATE
 
 
 def _tokens(audio: FeatureStore, tokenizer: Tokenizer) -> Iterator[tuple[str, NDArray[np.int16]]]:
@@ -168,4 +186,7 @@ def _encode(audio: FeatureStore, ids: Sequence[str], tokenizer: Tokenizer) -> It
     with torch.inference_mode():
         result = tokenizer.encode(Waveform(padded, torch.tensor([len(row) for row in rows]), RATE))
     for cut_id, row, length in zip(ids, result.ids.cpu().numpy(), result.lengths.tolist(), strict=True):
-        yield cut_id, row[:length].astype(np.int16)
+        ids_of_row = row[:length]
+        if result.rate != TOKEN_RATE:
+            ids_of_row = ids_of_row[np.minimum((_centres(audio.length(cut_id)) * result.rate).astype(int), length - 1)]
+        yield cut_id, ids_of_row.astype(np.int16)

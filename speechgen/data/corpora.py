@@ -14,6 +14,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from lhotse import recipes
@@ -86,16 +87,18 @@ def read_lhotse(name: str, source: Path, language: str) -> list[Utterance]:
     if recipe is None:
         raise unknown("corpus", name, ["folder", "flite", *lhotse_corpora()])
     required = [p.name for p in inspect.signature(recipe).parameters.values() if p.default is p.empty]
-    if len(required) != 1:
+    needs_output = "output_dir" in required
+    if len(required) != 1 + needs_output:
         raise UserError(
             f"lhotse's {name} needs more than one folder ({', '.join(required)}): prepare it with `lhotse prepare` "
             "and list the utterances in a metadata.jsonl"
         )
-    try:
-        manifests = recipe(source)
-    except (OSError, AssertionError, ValueError, KeyError) as error:
-        raise UserError(f"{source} is not {name} as lhotse expects it: {error or type(error).__name__}") from error
-    utterances = [u for part in _parts(manifests) for u in _from_manifests(part, language)]
+    with TemporaryDirectory() as manifests_folder:
+        try:
+            manifests = recipe(source, manifests_folder) if needs_output else recipe(source)
+        except (OSError, AssertionError, ValueError, KeyError) as error:
+            raise UserError(f"{source} is not {name} as lhotse expects it: {error or type(error).__name__}") from error
+        utterances = [u for part in _parts(manifests) for u in _from_manifests(part, language)]
     if not utterances:
         raise UserError(f"lhotse found no utterances of {name} in {source}: give the folder that the corpus was unpacked into")
     return utterances

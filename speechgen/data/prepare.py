@@ -52,7 +52,7 @@ def prepare_corpus(
         out: the prepared folder.
         features: any of FEATURES; audio is always stored.
         corpus: "folder", "flite" or the name of a lhotse recipe.
-        language: of utterances whose metadata does not say.
+        language: espeak-ng's code; of utterances whose metadata does not say, and the one that is phonemised.
         tokenizer: needed for "tokens".
         hours: how much flite reads.
         jobs: worker processes.
@@ -75,7 +75,7 @@ def prepare_corpus(
     else:
         utterances = _utterances(corpus, source, out, language, hours, jobs, progress)
         report = store_audio(utterances, out, Report(corpus, str(source)), jobs=jobs, progress=progress)
-    add_features(out, features, tokenizer=tokenizer, jobs=jobs, progress=progress)
+    add_features(out, features, language=language, tokenizer=tokenizer, jobs=jobs, progress=progress)
     return report
 
 
@@ -92,14 +92,20 @@ def load_cuts(folder: Path) -> CutSet:
 
 
 def add_features(
-    out: Path, features: Iterable[str], *, tokenizer: Tokenizer | None = None, jobs: int = 1, progress: Steps | None = None
+    out: Path,
+    features: Iterable[str],
+    *,
+    language: str = "en-us",
+    tokenizer: Tokenizer | None = None,
+    jobs: int = 1,
+    progress: Steps | None = None,
 ) -> None:
     """Compute those of `features` that a prepared folder lacks."""
     cuts = load_cuts(out)
     audio = FeatureStore(out / "features" / f"audio-{producer_hash(AUDIO_PRODUCER)}")
     makers: dict[str, Callable[[], compute.Entries]] = {
         "mel": lambda: compute.mel(audio, jobs),
-        "phonemes": lambda: compute.phonemes(cuts),
+        "phonemes": lambda: compute.phonemes(cuts, language),
         "labels": lambda: compute.labels(cuts, audio),
     }
     if tokenizer is not None:

@@ -1,0 +1,94 @@
+"""`speechgen prepare`: a corpus to a prepared folder that `train` reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from speechgen.data.compute import Tokenizer
+    from speechgen.data.report import Report
+
+__all__ = ["prepare"]
+
+
+def prepare(
+    corpus: Annotated[
+        str,
+        typer.Argument(
+            help="folder: metadata.csv, .tsv or .jsonl beside audio; flite: synthesised; or a corpus that lhotse knows: "
+            "ljspeech, libritts, librispeech, vctk, commonvoice ..."
+        ),
+    ],
+    source: Annotated[Path, typer.Option(help="Folder of the corpus; for flite a text file with a sentence a line.")],
+    out: Annotated[Path, typer.Option(help="Prepared folder. If it exists, only missing features are added.")],
+    features: Annotated[str, typer.Option(help="What to compute: audio, mel, phonemes, tokens, labels (flite).")] = "audio,mel",
+    tokenizer: Annotated[Path | None, typer.Option(help="Checkpoint folder that computes the tokens.")] = None,
+    language: Annotated[str, typer.Option(help="Language of texts that do not say, as espeak-ng's code.")] = "en-us",
+    hours: Annotated[float, typer.Option(min=0.001, help="How much flite reads.")] = 2.0,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes that decode and compute mels.")] = 2,
+) -> None:
+    """Decode, check and store a corpus once, with what training reads; prints and writes a report of its faults."""
+    from speechgen.data.prepare import prepare_corpus
+
+    names = [name.strip() for name in features.split(",") if name.strip()]
+    with _steps() as steps:
+        report = prepare_corpus(
+            source,
+            out,
+            names,
+            corpus=corpus,
+            language=language,
+            tokenizer=_load_tokenizer(tokenizer) if tokenizer and "tokens" in names else None,
+            hours=hours,
+            jobs=jobs,
+            progress=steps,
+        )
+    _show(report, out)
+
+
+def _load_tokenizer(folder: Path) -> Tokenizer:
+    from speechgen.core import checkpoint
+    from speechgen.core.errors import UserError
+    from speechgen.data.compute import Tokenizer
+
+    loaded = checkpoint.load(folder)
+    if loaded.spec.role != "tokenizers":
+        raise UserError(f"{folder} holds {loaded.info.model}, of {loaded.spec.role}: give the folder of a tokenizer")
+    return Tokenizer(loaded.generator().encode, checkpoint.fingerprint(folder))
+
+
+@contextmanager
+def _steps() -> Iterator[Callable[[str], Callable[[int, int], None]]]:
+    """A bar for each step on stderr, nothing if it is no terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal) as bars:
+
+        def step(name: str) -> Callable[[int, int], None]:
+            task = bars.add_task(name, total=None)
+            return lambda done, total: bars.update(task, completed=done, total=total)
+
+        yield step
+
+
+def _show(report: Report, out: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from speechgen.data.report import FAULTS, WARNINGS
+
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(f"{out}: {report.utterances} utterances, {report.hours:.2f} hours, {report.speakers} speakers", markup=False)
+    table = Table("", "utterances", "meaning", "such as", box=None, pad_edge=False)
+    for action, kinds, found in (("left out", FAULTS, report.faults), ("noted", WARNINGS, report.warnings)):
+        for kind, ids in found.items():
+            table.add_row(f"{action}: {kind}", str(len(ids)), kinds[kind], ", ".join(ids[:3]))
+    if table.row_count:
+        console.print(table)
