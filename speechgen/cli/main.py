@@ -13,6 +13,7 @@ import typer
 
 from speechgen.cli.doctor import doctor
 from speechgen.cli.eval import evaluate
+from speechgen.cli.fit_kmeans import fit_kmeans
 from speechgen.cli.models import models
 from speechgen.cli.prepare import prepare
 from speechgen.cli.synth import synth
@@ -38,6 +39,7 @@ app.command()(synth)
 app.command()(vocode)
 app.command()(prepare)
 app.command()(train)
+app.command("fit-kmeans")(fit_kmeans)
 app.command("eval")(evaluate)
 app.add_typer(models, name="models")
 app.command()(doctor)

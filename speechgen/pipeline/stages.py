@@ -63,7 +63,7 @@ class Stages:
 
 
 def read_config(path: Path) -> PipelineConfig:
-    """Read a pipeline's YAML, strictly, and the options in it as far as their models are known.
+    """Read a pipeline's YAML, strictly; its options are checked when the models are known, by `load_stages`.
 
     Raises:
         UserError: naming the fault.

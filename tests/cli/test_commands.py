@@ -149,7 +149,7 @@ def test_import_loads_nothing_heavy():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
 
 
-@pytest.mark.parametrize("verb", ["synth", "vocode", "prepare", "train", "eval", "models", "doctor"])
+@pytest.mark.parametrize("verb", ["synth", "vocode", "prepare", "train", "fit-kmeans", "eval", "models", "doctor"])
 def test_every_command_has_help(verb, capsys):
     assert run([verb, "--help"]) == 0
     assert f"speechgen {verb}" in capsys.readouterr().out
