@@ -114,7 +114,8 @@ def _pipeline(name: str) -> list[Finding]:
                 folders[slot] = catalog.find_checkpoint(checkpoint_name)
                 findings.append(Finding(checkpoint_name, True, _describe(folders[slot])))
             except (UserError, OSError) as error:
-                findings.append(Finding(checkpoint_name, False, str(error)))
+                advice = f"restore the folder checkpoints/, or put it into {catalog.home() / 'checkpoints'}"
+                findings.append(Finding(checkpoint_name, False, f"{error}; {advice}"))
         if all(finding.ok for finding in findings):
             check(folders)
             findings.append(Finding(f"pipeline {name}", True, "its four checkpoints fit together"))
