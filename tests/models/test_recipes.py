@@ -1,0 +1,129 @@
+"""Every recipe loads strictly and fits its objective; every smoke recipe trains, saves, resumes and generates."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lhotse import CutSet, MonoCut, SupervisionSegment
+from safetensors.torch import load_file
+
+from speechgen.audio.spectrogram import log_mel
+from speechgen.core import checkpoint, registry
+from speechgen.core.errors import UserError
+from speechgen.core.random import mix
+from speechgen.data.features import FeatureWriter
+from speechgen.training.optim import check_parts
+from speechgen.training.recipe import LoadedRecipe, load_recipe
+from speechgen.training.run import train
+from tests.conftest import REPOSITORY
+from tests.models.systems import MEL, NUM_TOKENS, System
+from tests.tiny import RATE, voice_like
+
+FOLDER = REPOSITORY / "recipes"
+RECIPES = {str(path.relative_to(FOLDER)): path for path in sorted(FOLDER.rglob("*.yaml")) if path.parent.name != "pipelines"}
+SMOKE = {path.stem: path for path in sorted((FOLDER / "smoke").glob("*.yaml"))}
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six utterances of two speakers with every feature."""
+    folder = tmp_path_factory.mktemp("prepared")
+    kinds = ("audio", "mel", "phonemes", "tokens", "labels")
+    writers = {kind: FeatureWriter(folder, kind, {"tokenizer" if kind == "tokens" else "made": "f0"}) for kind in kinds}
+    for writer in writers.values():
+        writer.__enter__()
+    cuts = []
+    for index in range(6):
+        name, samples = f"u{index}", voice_like(0.7 + 0.1 * index, seed=index, pitch=100.0 + 20 * index)
+        mel = log_mel(samples[None], MEL)[0].numpy()
+        size = -(-len(mel) // 2)
+        rng = np.random.default_rng(index)
+        writers["audio"].add(name, (samples * 32767).numpy().astype(np.int16))
+        writers["mel"].add(name, mel)
+        writers["phonemes"].add(name, np.array([1, *rng.integers(18, 60, 6), 2]))
+        writers["tokens"].add(name, rng.integers(0, NUM_TOKENS, size))
+        writers["labels"].add(name, rng.integers(18, 60, size))
+        seconds = len(samples) / RATE
+        spoken = SupervisionSegment(name, name, 0.0, seconds, text="a", speaker=f"s{index % 2}", language="en-us")
+        cuts.append(MonoCut(name, 0.0, seconds, 0, supervisions=[spoken]))
+    for writer in writers.values():
+        writer.__exit__(None, None, None)
+    CutSet.from_cuts(cuts).to_file(folder / "cuts.jsonl.gz")
+    return folder
+
+
+def run(loaded: LoadedRecipe, prepared: Path, out: Path):
+    return train(
+        loaded, data_folders=[prepared], validation_folders=[prepared], out=out, device="cpu", resume="auto", progress="none"
+    )
+
+
+def test_enough_recipes_are_found():
+    assert len(RECIPES) >= 9
+    assert set(SMOKE) == set(registry.names()), "every model has a smoke recipe of its name"
+
+
+@pytest.mark.parametrize("path", RECIPES.values(), ids=RECIPES)
+def test_every_recipe_loads_strictly_and_configures_every_part_of_its_objective(path):
+    loaded = load_recipe(path)
+    torch.manual_seed(0)
+    objective = loaded.spec.objective(loaded.spec.build(loaded.config), loaded.config, loaded.objective_config)
+    check_parts(loaded.recipe.optim, objective.parts)
+    assert path.parent.name in ("smoke", loaded.spec.role)
+
+
+@pytest.mark.parametrize("path", RECIPES.values(), ids=RECIPES)
+def test_a_misspelt_key_in_any_section_names_the_nearest(path):
+    loaded = load_recipe(path)
+    setting = next(iter(loaded.spec.config.model_fields))
+    for override, meant in {
+        f"model.config.{setting}x=1": setting,
+        "optim.network.learning_rat=1": "learning_rate",
+        "trainer.step=1": "steps",
+        "data.batch_second=1": "batch_seconds",
+    }.items():
+        with pytest.raises(UserError, match=f"did you mean '{meant}'"):
+            load_recipe(path, [override])
+
+
+@pytest.mark.parametrize("name", SMOKE)
+def test_a_smoke_recipe_trains_saves_resumes_and_generates(name, prepared, tmp_path):
+    """An interrupted run ends with the weights of an uninterrupted one, and they generate; all in less than 20 s."""
+    started = time.monotonic()
+    loaded = load_recipe(SMOKE[name])
+    steps = loaded.recipe.trainer.steps
+    assert 3 <= steps <= 6
+    whole = run(loaded, prepared, tmp_path / "whole")
+    run(load_recipe(SMOKE[name], [f"trainer.steps={steps // 2}"]), prepared, tmp_path / "parts")
+    resumed = run(loaded, prepared, tmp_path / "parts")
+    assert whole.fit.step == resumed.fit.step == steps and whole.fit.skipped == 0
+    assert whole.fit.metrics == resumed.fit.metrics
+    first, second = (load_file(tmp_path / out / "last" / "model.safetensors") for out in ("whole", "parts"))
+    assert all(torch.equal(value, second[key]) for key, value in first.items())
+
+    made = checkpoint.load(tmp_path / "whole" / "checkpoint")
+    assert made.info.model == name and made.info.mel == MEL
+    assert (made.info.uses == {"tokens": "f0"}) == (made.spec.role in ("semantic", "acoustic"))
+    assert System(name, made.spec, made.config, made.network).generate().numel() > 0
+    assert time.monotonic() - started < 20
+
+
+@pytest.mark.parametrize("name", SMOKE)
+def test_training_moves_every_matrix(name, prepared, tmp_path):
+    """Nothing is left out of the optimiser."""
+    loaded = load_recipe(SMOKE[name], ["trainer.ema_decay=0", "trainer.steps=3"])
+    torch.manual_seed(mix(loaded.recipe.trainer.seed, "weights"))  # as a run does
+    before = loaded.spec.build(loaded.config)
+    run(loaded, prepared, tmp_path)
+    after = checkpoint.load(tmp_path / "last").network.state_dict()
+    matrices = {key: value.half().float() for key, value in before.named_parameters() if value.ndim > 1}
+    assert [key for key, value in matrices.items() if torch.equal(value, after[key])] == []
+
+
+def test_the_tokenizer_learns_from_frame_labels_too(prepared, tmp_path):
+    run(load_recipe(SMOKE["wav2vec2_kmeans"], ["objective.target=labels"]), prepared, tmp_path)
+    assert (tmp_path / "checkpoint" / "model.safetensors").is_file()
