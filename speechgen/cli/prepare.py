@@ -30,7 +30,7 @@ def prepare(
     tokenizer: Annotated[Path | None, typer.Option(help="Checkpoint folder that computes the tokens.")] = None,
     language: Annotated[str, typer.Option(help="Language of texts that do not say, as espeak-ng's code.")] = "en-us",
     hours: Annotated[float, typer.Option(min=0.001, help="How much flite reads.")] = 2.0,
-    jobs: Annotated[int, typer.Option(min=1, help="Processes that decode and compute mels.")] = 2,
+    jobs: Annotated[int, typer.Option(min=1, help="Threads that decode and compute mels.")] = 2,
 ) -> None:
     """Decode, check and store a corpus once, with what training reads; prints and writes a report of its faults."""
     from speechgen.data.prepare import prepare_corpus

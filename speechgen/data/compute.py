@@ -8,11 +8,11 @@ labels     the phone at the centre of each token frame, where the corpus knows i
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,11 +21,10 @@ import torch
 from lhotse import CutSet, MonoCut
 from numpy.typing import NDArray
 
-from speechgen.audio.spectrogram import log_mel
 from speechgen.core.errors import UserError
 from speechgen.core.protocols import Progress
 from speechgen.core.types import MelSettings, SemanticTokens, Waveform
-from speechgen.data.decode import RATE, SCALE
+from speechgen.data.decode import RATE, stored_mel, stored_samples
 from speechgen.data.features import FeatureStore, FeatureWriter, producer_hash
 from speechgen.text.phonemes import Phonemizer
 from speechgen.text.vocabulary import ARPABET, ENGLISH, PAD
@@ -74,7 +73,7 @@ def mel(audio: FeatureStore, jobs: int) -> Entries:
 
     def values() -> Iterator[tuple[str, NDArray[Any]]]:
         with workers(jobs) as run:
-            yield from zip(ids, run(partial(_mel, audio, settings), ids), strict=True)
+            yield from zip(ids, run(partial(stored_mel, audio, settings), ids), strict=True)
 
     return Entries({"audio": audio.producer, "mel": settings.model_dump()}, len(ids), values())
 
@@ -129,21 +128,9 @@ def tokens(audio: FeatureStore, tokenizer: Tokenizer) -> Entries:
 
 @contextmanager
 def workers(jobs: int) -> Iterator[Callable[[Callable[[Input], Output], Sequence[Input]], Iterable[Output]]]:
-    """Yield an ordered map: in this process, or over a pool of `jobs` processes."""
-    if jobs <= 1:
-        yield map
-        return
-    # Spawned, because a process that has used torch cannot be forked safely.
-    with multiprocessing.get_context("spawn").Pool(jobs, torch.set_num_threads, (1,)) as pool:
-        yield lambda function, inputs: pool.imap(function, inputs, chunksize=16)
-
-
-def _samples(audio: FeatureStore, cut_id: str) -> torch.Tensor:
-    return torch.from_numpy(audio.get(cut_id).astype(np.float32) / SCALE)
-
-
-def _mel(audio: FeatureStore, settings: MelSettings, cut_id: str) -> NDArray[np.float16]:
-    return log_mel(_samples(audio, cut_id)[None], settings)[0].numpy().astype(np.float16)
+    """Yield an ordered map over `jobs` threads; decoding, resampling and transforms leave Python's lock to others."""
+    with ThreadPool(jobs) as pool:
+        yield pool.imap
 
 
 def _trusted(cut: MonoCut) -> bool:
@@ -181,7 +168,7 @@ def _tokens(audio: FeatureStore, tokenizer: Tokenizer) -> Iterator[tuple[str, ND
 
 
 def _encode(audio: FeatureStore, ids: Sequence[str], tokenizer: Tokenizer) -> Iterator[tuple[str, NDArray[np.int16]]]:
-    rows = [_samples(audio, cut_id) for cut_id in ids]
+    rows = [stored_samples(audio, cut_id) for cut_id in ids]
     padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)  # [B, L]
     with torch.inference_mode():
         result = tokenizer.encode(Waveform(padded, torch.tensor([len(row) for row in rows]), RATE))

@@ -12,7 +12,6 @@ import csv
 import inspect
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,29 +19,13 @@ from typing import Any
 from lhotse import recipes
 
 from speechgen.core.errors import UserError, unknown
+from speechgen.data.decode import Utterance
 
-__all__ = ["Utterance", "lhotse_corpora", "read_folder", "read_lhotse"]
+__all__ = ["lhotse_corpora", "read_folder", "read_lhotse"]
 
 _FILE_COLUMNS = ("file", "audio", "path", "audio_file", "file_name")
 _TEXT_COLUMNS = ("text", "transcript", "sentence", "normalized_text")
 _SUFFIXES = ("", ".wav", ".flac", ".ogg", ".opus", ".mp3")
-
-
-@dataclass(frozen=True)
-class Utterance:
-    """A stretch of an audio file and what is known of it; empty strings where nothing is."""
-
-    id: str
-    path: Path
-    text: str = ""
-    speaker: str = ""
-    language: str = ""
-    start_seconds: float = 0.0
-    seconds: float | None = None
-    trim: bool = True
-    """Whether leading and trailing silence may be cut."""
-    phones: tuple[tuple[str, float], ...] = ()
-    """ARPABET phones and where each ends, in seconds from the start, if they are known."""
 
 
 def read_folder(source: Path, language: str) -> list[Utterance]:

@@ -1,4 +1,4 @@
-"""From an utterance to stored samples: decode, check, resample, level, trim. One pure function, run by worker processes."""
+"""One utterance: from its file to stored samples (decode, check, resample, level, trim), and from these to its mel."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from torch import Tensor
 from speechgen.audio.io import read_audio
 from speechgen.audio.loudness import TARGET_DBFS, active_level, normalize_level
 from speechgen.audio.resample import resample
+from speechgen.audio.spectrogram import log_mel
 from speechgen.core.errors import UserError
-from speechgen.core.types import Waveform
-from speechgen.data.corpora import Utterance
+from speechgen.core.types import MelSettings, Waveform
+from speechgen.data.features import FeatureStore
 
-__all__ = ["AUDIO_PRODUCER", "RATE", "SCALE", "Decoded", "decode"]
+__all__ = ["AUDIO_PRODUCER", "RATE", "SCALE", "Decoded", "Utterance", "decode", "stored_mel", "stored_samples"]
 
 RATE = 24000
 SCALE = 32768
@@ -29,6 +30,23 @@ _SILENT_DBFS = -60.0
 _QUIET_DB = 45.0
 """A 20 ms frame this far under the loudest one is silence. Far enough that a breath or a soft s is kept."""
 AUDIO_PRODUCER = {"sample_rate": RATE, "level_dbfs": TARGET_DBFS, "max_silence_seconds": _KEEP_SECONDS, "quiet_db": _QUIET_DB}
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """A stretch of an audio file and what is known of it; empty strings where nothing is."""
+
+    id: str
+    path: Path
+    text: str = ""
+    speaker: str = ""
+    language: str = ""
+    start_seconds: float = 0.0
+    seconds: float | None = None
+    trim: bool = True
+    """Whether leading and trailing silence may be cut."""
+    phones: tuple[tuple[str, float], ...] = ()
+    """ARPABET phones and where each ends, in seconds from the start, if they are known."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +91,19 @@ def decode(utterance: Utterance) -> Decoded:
     )
 
 
-@lru_cache(maxsize=1)
+def stored_samples(audio: FeatureStore, cut_id: str) -> Tensor:
+    """Return the stored samples [L] as float32 in [-1, 1]."""
+    return torch.from_numpy(audio.get(cut_id).astype(np.float32) / SCALE)
+
+
+def stored_mel(audio: FeatureStore, settings: MelSettings, cut_id: str) -> NDArray[np.float16]:
+    """Return the log-mel [T, M] of a stored utterance."""
+    return log_mel(stored_samples(audio, cut_id)[None], settings)[0].numpy().astype(np.float16)
+
+
+@lru_cache(maxsize=2)
 def _read(path: Path) -> Waveform:
-    """The last file is kept: corpora of long recordings list many utterances of one file in a row."""
+    """The last files are kept: corpora of long recordings list many utterances of one file in a row."""
     return read_audio(path)
 
 

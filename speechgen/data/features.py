@@ -55,6 +55,7 @@ class FeatureWriter:
         self._written = 0
 
     def __enter__(self) -> FeatureWriter:
+        shutil.rmtree(self._beside, ignore_errors=True)  # of a killed process that had this number
         self._beside.mkdir(parents=True)
         self._file = open(self._beside / "data.bin", "wb")
         return self

@@ -17,7 +17,7 @@ from pathlib import Path
 from speechgen.core.errors import UserError
 from speechgen.core.protocols import Progress
 from speechgen.core.random import mix
-from speechgen.data.corpora import Utterance
+from speechgen.data.decode import Utterance
 
 __all__ = ["VOICES", "generate_flite"]
 

@@ -63,10 +63,11 @@ class WholeUtterances:
             num_buckets=self._buckets,
             max_duration=self._batch_seconds,
             shuffle=True,
-            seed=mix(self._seed, "epoch", epoch) % 2**31,
             world_size=1,  # processes share one plan and take turns
             rank=0,
         )
+        # The samplers of the buckets ignore a seed, but not the epoch.
+        sampler.set_epoch(mix(self._seed, "epoch", epoch) % 2**31)
         with warnings.catch_warnings():
             # An utterance longer than the budget is a batch by itself.
             warnings.filterwarnings("ignore", message="The first cut drawn")

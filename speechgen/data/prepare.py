@@ -17,8 +17,8 @@ from speechgen.core.errors import UserError, unknown
 from speechgen.core.protocols import Progress
 from speechgen.data import compute
 from speechgen.data.compute import Tokenizer
-from speechgen.data.corpora import Utterance, read_folder, read_lhotse
-from speechgen.data.decode import AUDIO_PRODUCER, RATE, Decoded, decode
+from speechgen.data.corpora import read_folder, read_lhotse
+from speechgen.data.decode import AUDIO_PRODUCER, RATE, Decoded, Utterance, decode
 from speechgen.data.features import FeatureStore, FeatureWriter, producer_hash
 from speechgen.data.flite import generate_flite
 from speechgen.data.report import Report, text_outliers
@@ -55,7 +55,7 @@ def prepare_corpus(
         language: espeak-ng's code; of utterances whose metadata does not say, and the one that is phonemised.
         tokenizer: needed for "tokens".
         hours: how much flite reads.
-        jobs: worker processes.
+        jobs: threads that decode and compute mels.
         progress: told of each step.
 
     Raises:
