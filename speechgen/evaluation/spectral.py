@@ -1,6 +1,7 @@
 """Intrusive metrics: a signal against a reference of the very same utterance, aligned in time (vocoders, codecs).
 
 Both signals are resampled to the metric's rate and cropped at the end to the shorter one; nothing else is aligned.
+PESQ and STOI take 16 kHz (STOI goes on to 10 kHz by itself), the mel distance the mel's own rate.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ import warnings
 
 import torch
 
+from speechgen.audio.resample import resample
 from speechgen.audio.spectrogram import log_mel
 from speechgen.core.errors import UserError
 from speechgen.core.types import MelSettings, Waveform
 from speechgen.evaluation.optional import require
-from speechgen.evaluation.signals import SPEECH_RATE, aligned_pair
+from speechgen.evaluation.signals import SPEECH_RATE, aligned_pair, row
 
 __all__ = ["mel_distance", "pesq_wideband", "stoi"]
 
@@ -34,19 +36,22 @@ def pesq_wideband(reference: Waveform, degraded: Waveform) -> float:
 
 
 def stoi(reference: Waveform, degraded: Waveform) -> float:
-    """Return short-time objective intelligibility (Taal et al., 2011), at most 1; both given at 16 kHz, which it takes to 10 kHz.
+    """Return short-time objective intelligibility (Taal et al., 2011), at most 1, without level correction or delay search.
 
     Raises:
-        UserError: the reference is silent or holds less than about 0.4 s of speech.
+        UserError: the reference is silent, or holds less than 0.4 s of speech: the measure's shortest segment.
     """
     metric = require("pystoi").stoi
     clean, other = aligned_pair(reference, degraded)
+    short = UserError(f"STOI needs 0.4 s of speech, the reference has less in its {len(clean) / SPEECH_RATE:.2f} s")
+    if len(clean) < 0.4 * SPEECH_RATE:
+        raise short
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message="Not enough STFT frames", category=RuntimeWarning)
             return float(metric(clean, other, SPEECH_RATE, extended=False))
-    except RuntimeWarning as error:
-        raise UserError(f"STOI needs 0.4 s of speech, the reference has less in {len(clean) / SPEECH_RATE:.2f} s") from error
+    except RuntimeWarning:
+        raise short from None
 
 
 def mel_distance(reference: Waveform, degraded: Waveform, settings: MelSettings | None = None) -> float:
@@ -61,7 +66,7 @@ def mel_distance(reference: Waveform, degraded: Waveform, settings: MelSettings 
         UserError: the reference is silent, or either is too short for one window.
     """
     settings = settings or MelSettings()
-    pair = aligned_pair(reference, degraded, settings.sample_rate)
+    pair = aligned_pair(reference, degraded, lambda audio: row(resample(audio, settings.sample_rate)))
     if len(pair[0]) <= settings.n_fft // 2:
         raise UserError(f"a mel needs more than {settings.n_fft // 2} samples at {settings.sample_rate} Hz, got {len(pair[0])}")
     first, second = (log_mel(torch.from_numpy(samples)[None], settings) for samples in pair)  # [1, T, M]

@@ -1,0 +1,14 @@
+"""Measures speech: how well it is understood, whose voice it is, how it sounds, how fast it came. Never trains, never selects.
+
+intelligibility  word error rate of a recogniser that knows only the sentences that were read
+speaker          cosine of speaker embeddings
+spectral         PESQ, STOI and log-mel distance against a reference of the same utterance
+naturalness      predicted opinion scores
+tokens           what discrete tokens know: phones (wanted) and speakers (unwanted)
+speed            real-time factor, percentiles, peak memory
+report           the above over sentences and voices, or over copy-synthesised files
+optional         imports of the `eval` extra, with the message that says how to get it
+signals          one signal out of a carrier, at the rate that a metric is defined for
+
+Signals are `Waveform` carriers of one row and any rate; each metric resamples to the rate it is defined for.
+"""

@@ -1,0 +1,249 @@
+"""Figures of a whole pipeline over sentences and voices, and of copy synthesis over files.
+
+What is measured arrives as a function, so this file knows no pipeline: `speak` reads a sentence in a voice, `render`
+takes a recording through some representation and back.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from speechgen.audio.io import read_audio, write_audio
+from speechgen.core.errors import UserError
+from speechgen.core.protocols import Progress
+from speechgen.core.types import Waveform
+from speechgen.evaluation.intelligibility import ClosedVocabularyRecogniser, spoken_words, word_error_rate
+from speechgen.evaluation.naturalness import OpinionScores, predict_opinion
+from speechgen.evaluation.optional import require
+from speechgen.evaluation.speaker import SHORTEST_SECONDS, SpeakerSimilarity
+from speechgen.evaluation.spectral import mel_distance, pesq_wideband, stoi
+from speechgen.evaluation.speed import Percentiles, percentiles, real_time_factor
+
+__all__ = ["CopyReport", "Figures", "PipelineReport", "Speak", "Spoken", "evaluate_copy_synthesis", "evaluate_pipeline"]
+
+
+class Spoken(NamedTuple):
+    """One synthesised sentence."""
+
+    samples: Tensor  # [L]
+    rate: int
+    synthesis_seconds: float
+
+
+Speak = Callable[[str, Path, int], Spoken]
+"""(text, reference path, seed) to speech; its seconds exclude loading."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What was measured over `n` clips that last `seconds` together.
+
+    Attributes:
+        wer: word errors over words, closed vocabulary.
+        exact: share of sentences understood without an error.
+        sim: mean speaker similarity to the reference, over clips longer than half a second; None without any.
+        opinion: mean predicted opinion scores of those clips; None without any, or if not asked for.
+        rtf: real-time factor.
+    """
+
+    wer: float
+    exact: float
+    sim: float | None
+    opinion: OpinionScores | None
+    rtf: Percentiles
+    n: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class PipelineReport:
+    """Figures over all clips and for each voice, by the reference's file name; `settings` says how they were made."""
+
+    overall: Figures
+    voices: Mapping[str, Figures]
+    settings: str
+
+    def table(self) -> str:
+        """Return a Markdown table, one row per voice and one for all, with the settings below."""
+        header = ["voice", "n", "seconds", "WER", "exact", "SIM", "DNSMOS ovrl / sig / p808", "RTF p50", "RTF p95"]
+        rows = [_row(name, figures) for name, figures in [*self.voices.items(), ("all", self.overall)]]
+        lines = ["| " + " | ".join(cells) + " |" for cells in [header, ["---"] * len(header), *rows]]
+        return "\n".join([*lines, "", self.settings])
+
+    def to_json(self) -> str:
+        """Return all figures as one JSON object."""
+        return json.dumps(asdict(self), indent=1)
+
+
+def _row(name: str, figures: Figures) -> list[str]:
+    opinion = figures.opinion
+    return [
+        name,
+        str(figures.n),
+        f"{figures.seconds:.1f}",
+        f"{figures.wer:.4f}",
+        f"{figures.exact:.3f}",
+        "-" if figures.sim is None else f"{figures.sim:.4f}",
+        "-" if opinion is None else f"{opinion.ovrl:.3f} / {opinion.sig:.3f} / {opinion.p808:.3f}",
+        f"{figures.rtf.p50:.3f}",
+        f"{figures.rtf.p95:.3f}",
+    ]
+
+
+@dataclass(frozen=True)
+class _Clip:
+    """Measurements of one clip."""
+
+    text: str
+    understood: str
+    seconds: float
+    synthesis_seconds: float
+    sim: float | None
+    opinion: OpinionScores | None
+
+
+def evaluate_pipeline(
+    speak: Speak,
+    sentences: Sequence[str],
+    references: Sequence[Path],
+    *,
+    seed: int = 0,
+    opinions: bool = True,
+    save_to: Path | None = None,
+    progress: Progress | None = None,
+) -> PipelineReport:
+    """Read every sentence in every voice and measure the result. Every clip uses the same seed.
+
+    Args:
+        speak: the pipeline.
+        sentences: what to read; its words must be in the recogniser's dictionary.
+        references: one recording per voice.
+        seed: given to `speak`.
+        opinions: predict opinion scores too.
+        save_to: keep the clips as `<voice>/01.wav` and so on in this folder.
+        progress: told after each clip.
+
+    Raises:
+        UserError: before synthesis, an input or a missing package does not allow it; during it, no audio comes back.
+    """
+    voices = {path.stem: path for path in references}
+    if not voices or len(voices) < len(references):
+        raise UserError(f"voices are named by file, got {[path.stem for path in references]}: give at least one, all different")
+    require("jiwer")
+    if opinions:
+        require("speechmos.dnsmos")
+    similarity = SpeakerSimilarity()
+    prompts = {voice: similarity.embed(read_audio(path)) for voice, path in voices.items()}
+    clips: dict[str, list[_Clip]] = {voice: [] for voice in voices}
+    for order, (voice, path) in enumerate(voices.items()):
+        recogniser = ClosedVocabularyRecogniser(sentences)  # a fresh one, so that no voice depends on the one before it
+        for number, text in enumerate(sentences, 1):
+            samples, rate, synthesis_seconds = speak(text, path, seed)
+            audio = Waveform.single(samples.detach().cpu(), rate)
+            if audio.seconds == 0:
+                raise UserError(f"the pipeline returned no audio for {text!r} in the voice {voice}")
+            if save_to is not None:
+                (save_to / voice).mkdir(parents=True, exist_ok=True)
+                write_audio(save_to / voice / f"{number:02d}.wav", audio.samples[0], rate)
+            tellable = audio.seconds > SHORTEST_SECONDS
+            clip = _Clip(
+                text=text,
+                understood=recogniser.transcribe(audio),
+                seconds=audio.seconds,
+                synthesis_seconds=synthesis_seconds,
+                sim=float(similarity.embed(audio) @ prompts[voice]) if tellable else None,
+                opinion=predict_opinion(audio) if opinions and tellable else None,
+            )
+            clips[voice].append(clip)
+            if progress:
+                progress(order * len(sentences) + number, len(voices) * len(sentences))
+    return PipelineReport(
+        overall=_summarise([clip for spoken in clips.values() for clip in spoken]),
+        voices={voice: _summarise(spoken) for voice, spoken in clips.items()},
+        settings=_settings(len(sentences), len(voices), seed, opinions),
+    )
+
+
+def _summarise(clips: Sequence[_Clip]) -> Figures:
+    sims = [clip.sim for clip in clips if clip.sim is not None]
+    opinions = [(clip.opinion.ovrl, clip.opinion.sig, clip.opinion.p808) for clip in clips if clip.opinion is not None]
+    return Figures(
+        wer=word_error_rate([clip.text for clip in clips], [clip.understood for clip in clips]),
+        exact=float(np.mean([clip.understood.split() == spoken_words(clip.text) for clip in clips])),
+        sim=float(np.mean(sims)) if sims else None,
+        opinion=OpinionScores(*np.mean(opinions, axis=0).tolist()) if opinions else None,
+        rtf=percentiles([real_time_factor(clip.synthesis_seconds, clip.seconds) for clip in clips]),
+        n=len(clips),
+        seconds=sum(clip.seconds for clip in clips),
+    )
+
+
+def _settings(sentences: int, voices: int, seed: int, opinions: bool) -> str:
+    parts = [
+        f"{sentences} sentences x {voices} voices, seed {seed}",
+        f"WER: pocketsphinx {version('pocketsphinx')} en-us, trigram over the sentences, jiwer {version('jiwer')}",
+        f"SIM: resemblyzer {version('resemblyzer')}, clip against reference",
+    ]
+    return "; ".join([*parts, f"DNSMOS: speechmos {version('speechmos')}"] if opinions else parts)
+
+
+@dataclass(frozen=True)
+class CopyReport:
+    """Means over `n` files that last `seconds` together, each against its own original; `settings` says how they were made."""
+
+    pesq: float
+    stoi: float
+    mel_distance: float
+    n: int
+    seconds: float
+    settings: str
+
+    def table(self) -> str:
+        """Return a Markdown table with the settings below."""
+        cells = f"| {self.n} | {self.seconds:.1f} | {self.pesq:.3f} | {self.stoi:.4f} | {self.mel_distance:.4f} |"
+        return f"| n | seconds | PESQ-WB | STOI | log-mel L1 |\n| --- | --- | --- | --- | --- |\n{cells}\n\n{self.settings}"
+
+    def to_json(self) -> str:
+        """Return all figures as one JSON object."""
+        return json.dumps(asdict(self), indent=1)
+
+
+def evaluate_copy_synthesis(
+    render: Callable[[Waveform], Waveform], files: Sequence[Path], *, progress: Progress | None = None
+) -> CopyReport:
+    """Take every file through `render` and compare with the original.
+
+    Args:
+        render: must keep the level and the timing; its output may have another rate, or be cut shorter at the end.
+        files: recordings of speech.
+        progress: told after each file.
+
+    Raises:
+        UserError: no files, a file cannot be read or compared, or an optional package is missing.
+    """
+    if not files:
+        raise UserError("no files to evaluate: give at least one recording of speech")
+    rows = []
+    seconds = 0.0
+    for number, path in enumerate(files, 1):
+        original = read_audio(path)
+        rendered = render(original)
+        try:
+            rows.append([metric(original, rendered) for metric in (pesq_wideband, stoi, mel_distance)])
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
+        seconds += original.seconds
+        if progress:
+            progress(number, len(files))
+    judges = f"PESQ-WB: pesq {version('pesq')} at 16 kHz; STOI: pystoi {version('pystoi')}"
+    settings = f"{judges}; log-mel L1: natural logarithm, 24 kHz, 100 bins"
+    pesq, intelligibility, distance = np.mean(rows, axis=0).tolist()
+    return CopyReport(pesq, intelligibility, distance, len(rows), seconds, settings)
