@@ -1,6 +1,7 @@
 """THE mel spectrogram: Hann STFT magnitude, HTK mel scale, natural logarithm.
 
-The definition that the published Vocos, E2 TTS and F5-TTS weights use. Everything that trains or speaks calls this.
+The definition that the published Vocos, E2 TTS and F5-TTS weights use (Vocos clamps at 1e-7 instead of 1e-5, which only
+silence shows). Everything that trains or speaks calls this.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Published weights: one file per family, from its names and files to ours."""
