@@ -72,14 +72,15 @@ class FeatureWriter:
         self._written += len(values)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._file.close()
-        if kind is None:
-            index = {"producer": self.producer, "dtype": self.dtype, "width": self.width, "offsets": self._offsets}
-            (self._beside / "index.json").write_text(json.dumps(index), encoding="utf-8")
-            shutil.rmtree(self.target, ignore_errors=True)
-            self._beside.rename(self.target)
-        else:
-            shutil.rmtree(self._beside, ignore_errors=True)
+        try:
+            self._file.close()
+            if kind is None:
+                index = {"producer": self.producer, "dtype": self.dtype, "width": self.width, "offsets": self._offsets}
+                (self._beside / "index.json").write_text(json.dumps(index), encoding="utf-8")
+                shutil.rmtree(self.target, ignore_errors=True)
+                self._beside.rename(self.target)
+        finally:
+            shutil.rmtree(self._beside, ignore_errors=True)  # gone already if it was renamed
 
 
 class FeatureStore:
