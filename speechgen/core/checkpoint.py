@@ -20,7 +20,8 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
 from speechgen.core import registry
@@ -99,7 +100,7 @@ def save(
     beside = folder / f".model.{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, beside)
+        beside.write_bytes(serialize(tensors))
         beside.replace(folder / "model.safetensors")
         _write_texts(folder, info, recipe, metrics)
     except (OSError, SafetensorError) as error:
