@@ -16,6 +16,8 @@ class ConvolutionModule(nn.Module):
 
     def __init__(self, width: int, kernel: int) -> None:
         super().__init__()
+        if kernel % 2 == 0:
+            raise ValueError(f"kernel must be odd, got {kernel}")
         self.expand = nn.Linear(width, 2 * width)
         self.depthwise = nn.Conv1d(width, width, kernel, padding=kernel // 2, groups=width)
         # Differs from paper: LayerNorm instead of BatchNorm, so that results do not depend on the batch.

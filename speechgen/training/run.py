@@ -97,8 +97,7 @@ def train(
         raise UserError("no training data: give at least one prepared folder with --data")
     fabric = launch(device, settings.precision)
     rank, world = fabric.global_rank, fabric.world_size
-    torch.manual_seed(mix(settings.seed, "weights"))
-    network = loaded.spec.build(loaded.config)
+    network = _build(loaded)
     warm = warm_start(network, init) if init and not resuming else None
     objective: Objective = loaded.spec.objective(network, loaded.config, loaded.objective_config)
     data = TrainingData(data_folders, objective.fields, recipe.data, settings.seed)
@@ -180,6 +179,14 @@ def warm_start(network: nn.Module, folder: Path) -> WarmStart:
     )
 
 
+def _build(loaded: LoadedRecipe) -> nn.Module:
+    torch.manual_seed(mix(loaded.recipe.trainer.seed, "weights"))
+    try:
+        return loaded.spec.build(loaded.config)
+    except ValueError as error:
+        raise UserError(f"recipe: model.config does not fit together: {error}") from error
+
+
 def exporter(loaded: LoadedRecipe, fields: Sequence[str], uses: Mapping[str, str], out: Path) -> Export:
     """Return the function that writes checkpoint folders of this run under `out`.
 
@@ -196,7 +203,7 @@ def exporter(loaded: LoadedRecipe, fields: Sequence[str], uses: Mapping[str, str
         config=loaded.config.model_dump(mode="json"),
         accepts=loaded.spec.accepts,
         produces=loaded.spec.produces,
-        mel=MelSettings(),
+        mel=getattr(loaded.config, "mel", MelSettings()),
         vocabulary=ENGLISH.symbols if reads_phonemes else None,
         uses=dict(uses),
     )

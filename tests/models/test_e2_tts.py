@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from speechgen.core.config import validate
+from speechgen.core.errors import UserError
 from speechgen.core.protocols import Batch
 from speechgen.core.random import generator
 from speechgen.core.types import Mel, SemanticTokens
@@ -54,8 +56,8 @@ def test_a_new_network_predicts_exactly_zero():
 
 
 def test_an_odd_depth_is_refused():
-    with pytest.raises(ValueError, match="depth must be even"):
-        E2TTS(E2Config.tiny().model_copy(update={"depth": 3}))
+    with pytest.raises(UserError, match="depth: .*multiple of 2.*given: 3"):
+        validate(E2Config, {"depth": 3}, "recipe")
 
 
 @pytest.mark.parametrize("frames", [1, 2, 7, 8])

@@ -127,3 +127,22 @@ def test_training_moves_every_matrix(name, prepared, tmp_path):
 def test_the_tokenizer_learns_from_frame_labels_too(prepared, tmp_path):
     run(load_recipe(SMOKE["wav2vec2_kmeans"], ["objective.target=labels"]), prepared, tmp_path)
     assert (tmp_path / "checkpoint" / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "said"),
+    [
+        ("e2_tts", "num_heads=3", "width 16 does not split into 3 heads"),
+        ("e2_tts", "width=24", "divisible by groups"),
+        ("token_transducer", "kernel=4", "kernel must be odd, got 4"),
+        ("wav2vec2_kmeans", "kernel=4", "kernel must be odd, got 4"),
+    ],
+)
+def test_sizes_that_do_not_fit_together_are_one_clear_line(name, setting, said, prepared, tmp_path):
+    with pytest.raises(UserError, match=f"model.config does not fit together: .*{said}"):
+        run(load_recipe(SMOKE[name], [f"model.config.{setting}"]), prepared, tmp_path)
+
+
+def test_a_checkpoint_says_the_mel_its_model_was_configured_with(prepared, tmp_path):
+    run(load_recipe(SMOKE["vocos"], ["model.config.mel.floor=1e-6", "trainer.steps=2"]), prepared, tmp_path)
+    assert checkpoint.read_info(tmp_path / "checkpoint").mel == MEL.model_copy(update={"floor": 1e-6})

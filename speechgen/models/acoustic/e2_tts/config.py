@@ -19,7 +19,7 @@ class E2Config(StrictModel):
     # Differs from paper: two frames share one position, so that a semantic token is one position and attention costs a quarter.
     patch_frames: int = Field(2, description="mel frames per transformer position")
     width: int = Field(256, description="width D")
-    depth: int = Field(8, description="transformer blocks; even, the second half receives skips from the first")
+    depth: int = Field(8, multiple_of=2, description="transformer blocks; even, the second half receives skips from the first")
     num_heads: int = Field(4, description="attention heads")
     ff_multiple: int = Field(4, description="feed-forward width over D")
     token_width: int = Field(128, description="width of a token's embedding")

@@ -37,8 +37,6 @@ class E2TTS(nn.Module):
 
     def __init__(self, config: E2Config) -> None:
         super().__init__()
-        if config.depth % 2:
-            raise ValueError(f"depth must be even, got {config.depth}")
         self.config = config
         patch = config.patch_frames * config.mel.num_bins
         # The last row is the filler: an unknown token, and the whole condition when guidance drops it.
