@@ -30,6 +30,9 @@ def prepare(
     tokenizer: Annotated[Path | None, typer.Option(help="Checkpoint folder that computes the tokens.")] = None,
     language: Annotated[str, typer.Option(help="Language of texts that do not say, as espeak-ng's code.")] = "en-us",
     hours: Annotated[float, typer.Option(min=0.001, help="How much flite reads.")] = 2.0,
+    speed: Annotated[
+        float, typer.Option(min=0.5, max=2.0, help="Play everything at this speed, pitch too: a corpus of other voices.")
+    ] = 1.0,
     jobs: Annotated[int, typer.Option(min=1, help="Threads that decode and compute mels.")] = 2,
 ) -> None:
     """Decode, check and store a corpus once, with what training reads; prints and writes a report of its faults."""
@@ -45,6 +48,7 @@ def prepare(
             language=language,
             tokenizer=_load_tokenizer(tokenizer) if tokenizer and "tokens" in names else None,
             hours=hours,
+            speed=speed,
             jobs=jobs,
             progress=steps,
         )

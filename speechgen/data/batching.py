@@ -54,6 +54,9 @@ class DataConfig(StrictModel):
     )
     min_seconds: float = Field(0.5, gt=0, description="shorter utterances are left out")
     max_seconds: float = Field(15.0, gt=0, description="longer utterances are left out, unless cropped")
+    speaker_balance: float = Field(
+        0.0, ge=0, le=1, description="0: every utterance as often; 1: every speaker of a folder as long; whole utterances only"
+    )
     buckets: int = Field(10, ge=1, description="groups of similar length that whole utterances are batched in")
     producers: dict[str, str] = Field({}, description="hash of a feature kind, where a folder has it from several producers")
 
@@ -92,10 +95,13 @@ class TrainingData:
         self._speakers: dict[tuple[int, str], list[Item]] = defaultdict(list)
         for item in self._items:
             self._speakers[item.folder, item.speaker].append(item)
+        seconds = config.batch_seconds
         if config.crop_seconds is None:
-            self._plan: WholeUtterances | Crops = WholeUtterances(self._items, config.batch_seconds, config.buckets, seed)
+            self._plan: WholeUtterances | Crops = WholeUtterances(
+                self._items, seconds, config.buckets, seed, config.speaker_balance
+            )
         else:
-            self._plan = Crops(self._items, max(1, round(config.batch_seconds / config.crop_seconds)), seed)
+            self._plan = Crops(self._items, max(1, round(seconds / config.crop_seconds)), seed)
 
     def batches(self, start_step: int = 0, rank: int = 0, world: int = 1) -> Iterator[Batch]:
         """Yield batches without end, read ahead by a thread.

@@ -45,6 +45,8 @@ class Utterance:
     seconds: float | None = None
     trim: bool = True
     """Whether leading and trailing silence may be cut."""
+    speed: float = 1.0
+    """What it is played at: pitch, formants and tempo all move, which makes another voice of it."""
     phones: tuple[tuple[str, float], ...] = ()
     """ARPABET phones and where each ends, in seconds from the start, if they are known."""
 
@@ -78,7 +80,8 @@ def decode(utterance: Utterance) -> Decoded:
         return Decoded(utterance, "silent")
     clipping = float((samples.abs() >= 0.999).float().mean())
     start, stop = _speech_span(samples, audio.rate) if utterance.trim else (0, len(samples))
-    kept = resample(Waveform.single(samples[start:stop], audio.rate), RATE).samples[0]
+    played_at = round(audio.rate * utterance.speed)
+    kept = resample(Waveform.single(samples[start:stop], played_at), RATE).samples[0]
     stored = (normalize_level(kept, RATE) * SCALE).round().clamp(-SCALE, SCALE - 1).to(torch.int16).numpy()
     return Decoded(
         utterance,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from lhotse import CutSet, MonoCut
 from lhotse.dataset import BucketingSampler, SimpleCutSampler
+from numpy.typing import NDArray
 
 from speechgen.core.random import mix
 from speechgen.data.decode import RATE
@@ -32,17 +34,22 @@ class Item:
 
 
 class WholeUtterances:
-    """Batches of utterances of similar length, by lhotse's bucketing sampler, each utterance about once an epoch.
+    """Batches of utterances of similar length, by lhotse's bucketing sampler.
+
+    Each utterance comes about once an epoch, or, with `speaker_balance` B > 0, more often the less its speaker says: a
+    speaker of S seconds gets a share of its folder in proportion to S^(1 - B), and the folders keep theirs.
 
     Attributes:
         size: batches in an epoch. Each has as many as the first, so that the place of batch n is known without going
             through the epochs before it; the few batches by which another shuffle differs are dropped or repeated.
     """
 
-    def __init__(self, items: Sequence[Item], batch_seconds: float, buckets: int, seed: int) -> None:
+    def __init__(
+        self, items: Sequence[Item], batch_seconds: float, buckets: int, seed: int, speaker_balance: float = 0.0
+    ) -> None:
         self._items, self._batch_seconds, self._seed = items, batch_seconds, seed
         self._buckets = min(buckets, len(items))
-        self._cuts = CutSet.from_cuts(MonoCut(str(n), 0.0, item.seconds, 0) for n, item in enumerate(items))
+        self._times = _times_an_epoch(items, speaker_balance)
         self._epoch = (0, self._shuffled(0))
         self.size = len(self._epoch[1])
 
@@ -57,8 +64,12 @@ class WholeUtterances:
 
     def _shuffled(self, epoch: int) -> list[list[int]]:
         """Item numbers of each batch of an epoch."""
+        rng = np.random.default_rng(mix(self._seed, "times", epoch))
+        times = np.floor(self._times + rng.random(len(self._items))).astype(int).tolist()
         sampler = BucketingSampler(
-            self._cuts,
+            CutSet.from_cuts(
+                MonoCut(f"{n}-{turn}", 0.0, item.seconds, 0) for n, item in enumerate(self._items) for turn in range(times[n])
+            ),
             sampler_type=SimpleCutSampler,
             num_buckets=self._buckets,
             max_duration=self._batch_seconds,
@@ -71,7 +82,23 @@ class WholeUtterances:
         with warnings.catch_warnings():
             # An utterance longer than the budget is a batch by itself.
             warnings.filterwarnings("ignore", message="The first cut drawn")
-            return [[int(cut.id) for cut in batch] for batch in sampler]
+            return [[int(cut.id.partition("-")[0]) for cut in batch] for batch in sampler]
+
+
+def _times_an_epoch(items: Sequence[Item], balance: float) -> NDArray[np.float64]:
+    """How often each item is expected in an epoch, so that each folder keeps its seconds; 1 without balance."""
+    if balance == 0:
+        return np.ones(len(items))
+    said: Counter[tuple[int, str]] = Counter()
+    for item in items:
+        said[item.folder, item.speaker or item.id] += item.samples
+    times = np.array([float(said[item.folder, item.speaker or item.id]) ** -balance for item in items])
+    samples = np.array([item.samples for item in items], np.float64)
+    folders = np.array([item.folder for item in items])
+    for folder in np.unique(folders):
+        here = folders == folder
+        times[here] *= samples[here].sum() / (samples[here] @ times[here])
+    return times
 
 
 class Crops:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lhotse import AudioSource, CutSet, MonoCut, Recording, SupervisionSegment
@@ -42,6 +43,7 @@ def prepare_corpus(
     language: str = "en-us",
     tokenizer: Tokenizer | None = None,
     hours: float = 2.0,
+    speed: float = 1.0,
     jobs: int = 1,
     progress: Steps | None = None,
 ) -> Report:
@@ -55,6 +57,7 @@ def prepare_corpus(
         language: espeak-ng's code; of utterances whose metadata does not say, and the one that is phonemised.
         tokenizer: needed for "tokens".
         hours: how much flite reads.
+        speed: what the audio is played at, pitch and formants too: a copy at 0.9 or 1.1 is a corpus of other voices.
         jobs: threads that decode and compute mels.
         progress: told of each step.
 
@@ -74,6 +77,7 @@ def prepare_corpus(
             )
     else:
         utterances = _utterances(corpus, source, out, language, hours, jobs, progress)
+        utterances = [replace(utterance, speed=speed) for utterance in utterances]
         report = store_audio(utterances, out, Report(corpus, str(source)), jobs=jobs, progress=progress)
     add_features(out, features, language=language, tokenizer=tokenizer, jobs=jobs, progress=progress)
     return report
@@ -188,8 +192,13 @@ def _cut(decoded: Decoded, seconds: float, cut_id: str) -> MonoCut:
         num_samples=decoded.source_samples,
         duration=decoded.source_samples / decoded.source_rate,
     )
-    starts = (0.0, *(end for _, end in utterance.phones))
-    phones = [AlignmentItem(symbol, start, end - start) for (symbol, end), start in zip(utterance.phones, starts, strict=False)]
+    if utterance.speed != 1:
+        recording = recording.perturb_speed(utterance.speed)
+    ends = [end / utterance.speed for _, end in utterance.phones]
+    phones = [
+        AlignmentItem(symbol, start, end - start)
+        for (symbol, _), start, end in zip(utterance.phones, (0.0, *ends), ends, strict=False)
+    ]
     spoken = SupervisionSegment(
         id=cut_id,
         recording_id=cut_id,
@@ -200,7 +209,7 @@ def _cut(decoded: Decoded, seconds: float, cut_id: str) -> MonoCut:
         language=utterance.language,
         alignment={"phone": phones} if phones else None,
     )
-    return MonoCut(cut_id, decoded.start_seconds, seconds, 0, supervisions=[spoken], recording=recording)
+    return MonoCut(cut_id, decoded.start_seconds / utterance.speed, seconds, 0, supervisions=[spoken], recording=recording)
 
 
 def _warn(cuts: list[MonoCut], report: Report) -> None:

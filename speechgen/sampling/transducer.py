@@ -1,7 +1,14 @@
-"""Monotonic decoding of a transducer: at every symbol emit tokens until blank, then move on. Nothing is skipped or repeated."""
+"""Monotonic decoding of a transducer: at every symbol emit tokens until blank, then move on. Nothing is skipped or repeated.
+
+How long a symbol lasts and which tokens it emits are decided apart. The probability of blank is a hazard: a symbol ends when
+the probability that it goes on has fallen below a level, which is drawn from [0, 1] at temperature 1 (that is sampling from
+the model) and is 0.5 at temperature 0: the median duration. Greedy choice between blank and token would go on for ever where
+ending is at no single step the likeliest.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -55,8 +62,8 @@ def decode(
         start: the state before the first token.
         num_symbols: symbols to walk through.
         max_per_symbol: hard limit of tokens one symbol may emit.
-        temperature: 0 is greedy.
-        top_k: candidates kept when sampling, blank among them; 0 = all.
+        temperature: 0 takes the likeliest tokens for median durations; 1 samples from the model.
+        top_k: candidate tokens kept when sampling; 0 = all.
         blank_bias: added to the blank logit; positive shortens, negative lengthens.
         rng: source of samples.
         progress: called after each symbol.
@@ -65,14 +72,18 @@ def decode(
     durations: list[int] = []
     state, total = start, 0.0
     for symbol in range(num_symbols):
-        count = 0
+        count, lasting = 0, 1.0
+        level = 0.5 + min(1.0, temperature) * (float(torch.rand((), generator=rng, device=rng.device)) - 0.5)
         while count < max_per_symbol:
             logits = joint(symbol, state).float().clone()
             logits[-1] += blank_bias
-            choice = draw(logits, temperature=temperature, top_k=top_k, rng=rng)
-            total += float(logits.log_softmax(-1)[choice])
-            if choice == logits.shape[-1] - 1:
+            log_probabilities = logits.log_softmax(-1)
+            lasting *= -math.expm1(float(log_probabilities[-1]))
+            if lasting <= level:
+                total += float(log_probabilities[-1])
                 break
+            choice = draw(logits[:-1], temperature=temperature, top_k=top_k, rng=rng)
+            total += float(log_probabilities[choice])
             tokens.append(choice)
             state = advance(choice, state)
             count += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 import math
 from itertools import islice
 from pathlib import Path
@@ -76,6 +77,15 @@ def test_batches_hold_similar_lengths_and_other_companions_each_epoch():
     companions = [{frozenset(item.id for item in batch) for batch in epoch} for epoch in epochs]
     assert len(companions[0] & companions[1]) < 0.1 * plan.size
     assert len({item.id for batch in epochs[1] for item in batch}) > 950
+
+
+def test_balance_gives_the_speakers_of_a_folder_equal_time_and_each_folder_its_share():
+    said = {("a", 0): 90, ("b", 0): 10, ("c", 1): 20}  # utterances of 2 s
+    items = [Item(folder, f"{who}{n}", who, 48000) for (who, folder), count in said.items() for n in range(count)]
+    plan = WholeUtterances(items, 20, 1, 0, speaker_balance=1.0)
+    drawn = Counter(item.speaker for n in range(30 * plan.size) for item in plan(n))
+    assert drawn["a"] / 30 == pytest.approx(50, rel=0.1) and drawn["b"] / 30 == pytest.approx(50, rel=0.1)
+    assert drawn["c"] / 30 == pytest.approx(20, rel=0.1)
 
 
 def test_crops_are_aligned_across_fields(folder):

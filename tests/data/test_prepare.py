@@ -67,6 +67,16 @@ def test_audio_is_levelled_and_long_silence_is_cut_to_a_third_of_a_second(tmp_pa
     assert active_level(samples, RATE) == pytest.approx(TARGET_DBFS, abs=0.1)
 
 
+def test_a_corpus_played_faster_is_shorter_and_higher(corpus, tmp_path):
+    plain, fast = tmp_path / "plain", tmp_path / "fast"
+    prepare_corpus(corpus(), plain, ("audio",))
+    prepare_corpus(corpus(), fast, ("audio",), speed=1.25)
+    slow, quick = (FeatureStore(*find(out, "audio").values()) for out in (plain, fast))
+    for cut in load_cuts(fast):
+        assert quick.length(cut.id) == pytest.approx(slow.length(cut.id) / 1.25, abs=2)
+        assert cut.duration <= cut.recording.duration + 1e-3
+
+
 def test_the_report_finds_each_fault(tmp_path):
     source = tmp_path / "in"
     texts = {f"good{n}": "a text of common length" for n in range(25)}

@@ -55,6 +55,24 @@ def test_a_new_network_predicts_exactly_zero():
     assert out.shape == x.shape and out.eq(0).all()
 
 
+def test_modulation_changes_nothing_at_first_and_then_hears_the_visible_voice():
+    torch.manual_seed(0)
+    plain, modulated = E2TTS(E2Config.tiny()), E2TTS(E2Config.tiny().model_copy(update={"modulated": True}))
+    modulated.load_state_dict(plain.state_dict(), strict=False)
+    noisy, ids, t, lengths = torch.randn(1, 20, 200), tokens(20).ids, torch.tensor([0.5]), torch.tensor([20])
+    visible = torch.cat((torch.randn(1, 12, 200), torch.zeros(1, 8, 200)), dim=1)
+    for network in (plain, modulated):
+        torch.nn.init.normal_(network.out.weight, generator=generator(0))
+    before = plain(noisy, visible, ids, t, lengths)
+    torch.testing.assert_close(modulated(noisy, visible, ids, t, lengths), before)
+    for block in modulated.blocks:
+        torch.nn.init.normal_(block.modulation.weight, generator=generator(1))
+    assert not torch.allclose(modulated(noisy, visible, ids, t, lengths), before, atol=1e-3)
+    unheard = modulated(noisy, torch.zeros_like(visible), ids, t, lengths)
+    unheard.sum().backward()
+    assert all(p.grad.isfinite().all() for p in modulated.parameters() if p.grad is not None)
+
+
 def test_an_odd_depth_is_refused():
     with pytest.raises(UserError, match="depth: .*multiple of 2.*given: 3"):
         validate(E2Config, {"depth": 3}, "recipe")

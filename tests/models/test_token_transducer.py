@@ -17,6 +17,7 @@ from speechgen.models.semantic.token_transducer.config import TransducerConfig, 
 from speechgen.models.semantic.token_transducer.generate import TransducerGenerator
 from speechgen.models.semantic.token_transducer.model import TokenTransducer, TransducerInputs
 from speechgen.models.semantic.token_transducer.objective import TransducerObjective
+from speechgen.nn.masks import valid_mask
 from tests.models.systems import NUM_TOKENS, batch, build, mel, tokens
 
 FIELDS = ("phonemes", "tokens", "reference")
@@ -57,7 +58,7 @@ def test_stepping_token_by_token_gives_the_column_of_the_training_lattice():
     model, rows = network(), row(batch(FIELDS), 0)
     lattice = model(inputs(rows), WHOLE)
     assert lattice.logits.shape == (1, 5, 14, NUM_TOKENS + 1) and lattice.starts.eq(0).all()
-    style = model.reference(rows["reference"], rows.lengths["reference"])
+    style = model.reference(rows["reference"], valid_mask(rows.lengths["reference"], rows["reference"].shape[1]))
     encoded = model.encode(rows["phonemes"], rows.lengths["phonemes"], style)[0]
     state = model.start(style)
     for position in range(14):
@@ -130,8 +131,9 @@ def test_a_reference_of_any_length_counts_as_it_does_alone(frames):
     model = network()
     padded = torch.full((2, 40, 100), 50.0)
     padded[0, :frames], padded[1] = mel(frames).values[0], mel(40, seed=1).values[0]
-    together = model.reference(padded, torch.tensor([frames, 40]))
-    torch.testing.assert_close(together[:1], model.reference(mel(frames).values, torch.tensor([frames])), rtol=1e-4, atol=1e-5)
+    together = model.reference(padded, valid_mask(torch.tensor([frames, 40]), padded.shape[1]))
+    alone = model.reference(mel(frames).values, torch.ones(1, frames, dtype=torch.bool))
+    torch.testing.assert_close(together[:1], alone, rtol=1e-4, atol=1e-5)
 
 
 def test_a_new_network_expects_about_four_tokens_a_symbol():

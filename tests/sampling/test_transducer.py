@@ -52,6 +52,22 @@ def test_blank_bias_shortens_and_lengthens_up_to_the_extremes():
     assert counts == sorted(counts) and counts[0] == 0 and counts[-1] == 50 * 10
 
 
+def test_at_temperature_zero_a_symbol_lasts_its_median():
+    """Ending has a chance of 0.2 at each step and is never the likeliest: 0.8^3 > 0.5 > 0.8^4."""
+    hazard = torch.tensor([0.5, 0.3, 0.2]).log()
+    found = walk(lambda symbol, state: hazard, symbols=5, max_per_symbol=64)
+    assert found.durations == [3] * 5 and set(found.tokens) == {0}
+
+
+def test_at_temperature_one_durations_are_those_of_the_model():
+    hazard = torch.tensor([0.5, 0.3, 0.2]).log()
+    found = walk(lambda symbol, state: hazard, symbols=4000, temperature=1.0, max_per_symbol=64)
+    durations = torch.tensor(found.durations, dtype=torch.float)
+    assert float(durations.mean()) == pytest.approx(4.0, abs=0.25)  # geometric: 0.8 / 0.2
+    assert float((durations == 0).float().mean()) == pytest.approx(0.2, abs=0.03)
+    assert found.tokens.count(0) / len(found.tokens) == pytest.approx(5 / 8, abs=0.03)
+
+
 def test_the_probability_is_that_of_the_path():
     rng = torch.Generator().manual_seed(0)
     table = torch.randn(3, 40, CLASSES + 1, generator=rng)

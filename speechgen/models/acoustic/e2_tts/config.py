@@ -24,6 +24,8 @@ class E2Config(StrictModel):
     ff_multiple: int = Field(4, description="feed-forward width over D")
     token_width: int = Field(128, description="width of a token's embedding")
     dropout: float = Field(0.0, description="dropout in training")
+    # Differs from paper: a small network with little data does not learn the voice by attention to the prompt alone.
+    modulated: bool = Field(False, description="modulate every block by the flow time and a summary of the visible mel")
     mel_mean: float = Field(-5.0, description="mean of log-mel values in the training data")
     mel_scale: float = Field(2.5, description="standard deviation of log-mel values in the training data")
 

@@ -1,7 +1,8 @@
 """E2 TTS network: a transformer with U-Net skips that predicts the velocity of a mel (paper, section 2 and figure 1).
 
 Input of every position: noisy mel, visible mel (zeros where it is to be generated) and the token's embedding, concatenated.
-The flow time is a position of its own in front. The process that integrates the velocity is sampling/flow_matching.
+The flow time is a position of its own in front. If `modulated`, it also modulates every block, with the voice that is
+visible. The process that integrates the velocity is sampling/flow_matching.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from speechgen.models.acoustic.e2_tts.config import E2Config
 from speechgen.nn.embeddings import TimeEmbedding
 from speechgen.nn.masks import valid_mask
+from speechgen.nn.pooling import ReferenceEncoder
 from speechgen.nn.positions import rotary_angles
 from speechgen.nn.transformer import TransformerBlock
 
@@ -44,8 +46,10 @@ class E2TTS(nn.Module):
         self.project = nn.Linear(2 * patch + config.token_width, config.width)
         self.position = ConvolutionalPosition(config.width)
         self.time = TimeEmbedding(config.width)
+        self.voice = ReferenceEncoder(patch, config.width) if config.modulated else None
         self.blocks = nn.ModuleList(
-            TransformerBlock(config.width, config.num_heads, config.ff_multiple, config.dropout) for _ in range(config.depth)
+            TransformerBlock(config.width, config.num_heads, config.ff_multiple, config.dropout, modulated=config.modulated)
+            for _ in range(config.depth)
         )
         self.merges = nn.ModuleList(nn.Linear(2 * config.width, config.width, bias=False) for _ in range(config.depth // 2))
         self.norm = nn.RMSNorm(config.width)
@@ -74,16 +78,20 @@ class E2TTS(nn.Module):
         valid = valid_mask(lengths, noisy.shape[1])
         x = self.project(torch.cat((noisy, visible, self.token_embedding(tokens)), dim=-1))  # [B, N, D]
         x = x + self.position(x, valid)
-        x = torch.cat((self.time(t)[:, None].to(x.dtype), x), dim=1)  # [B, 1 + N, D]
+        time = self.time(t).to(x.dtype)  # [B, D]
+        condition = None
+        if self.voice is not None:
+            condition = F.silu(time + self.voice(visible, visible.ne(0).any(-1) & valid))  # [B, D]
+        x = torch.cat((time[:, None], x), dim=1)  # [B, 1 + N, D]
         valid = F.pad(valid, (1, 0), value=True)
         angles = rotary_angles(x.shape[1], self.config.width // self.config.num_heads, x.device)
         half = len(self.blocks) // 2
         skips = []
         for block in self.blocks[:half]:
             skips.append(x)
-            x = block(x, valid, angles)
+            x = block(x, valid, angles, condition)
         for block, merge in zip(self.blocks[half:], self.merges, strict=True):
-            x = block(merge(torch.cat((x, skips.pop()), dim=-1)), valid, angles)
+            x = block(merge(torch.cat((x, skips.pop()), dim=-1)), valid, angles, condition)
         velocity: Tensor = self.out(self.norm(x[:, 1:]))
         return velocity
 

@@ -9,6 +9,7 @@ from speechgen.core.protocols import Progress
 from speechgen.core.types import Mel, SemanticTokens, Text
 from speechgen.models.semantic.token_transducer.config import TransducerConfig, TransducerOptions
 from speechgen.models.semantic.token_transducer.model import State, TokenTransducer
+from speechgen.nn.masks import valid_mask
 from speechgen.sampling.transducer import decode
 
 
@@ -32,7 +33,7 @@ class TransducerGenerator:
             progress: called after each symbol.
         """
         network = self.network
-        style = network.reference(reference.values, reference.lengths)
+        style = network.reference(reference.values, valid_mask(reference.lengths, reference.values.shape[1]))
         encoded = network.encode(text.ids, text.lengths, style)[0]  # [S, D]
 
         def joint(symbol: int, state: State) -> Tensor:

@@ -10,13 +10,13 @@ import math
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from speechgen.losses.transducer import additive_loss, choose_windows
 from speechgen.models.semantic.token_transducer.config import TransducerConfig
 from speechgen.nn.conformer import Conformer
 from speechgen.nn.masks import valid_mask
+from speechgen.nn.pooling import ReferenceEncoder
 
 
 class TransducerInputs(NamedTuple):
@@ -41,31 +41,6 @@ class Lattice(NamedTuple):
 
 State = tuple[Tensor, tuple[Tensor, Tensor]]
 """Predictor output [1, D] and LSTM state."""
-
-
-class ReferenceEncoder(nn.Module):
-    """Strided convolutions over a mel, then attentive statistics pooling: one vector for pace and manner."""
-
-    def __init__(self, num_bins: int, width: int) -> None:
-        super().__init__()
-        widths = (num_bins, width, width, width)
-        pairs = zip(widths, widths[1:], strict=False)
-        self.convolutions = nn.ModuleList(nn.Conv1d(a, b, 5, stride=2, padding=2) for a, b in pairs)
-        self.attention = nn.Conv1d(width, 1, 1)
-        self.out = nn.Linear(2 * width, width)
-
-    def forward(self, mel: Tensor, lengths: Tensor) -> Tensor:
-        """Map mel [B, T, M] to [B, R]."""
-        x = mel.transpose(1, 2)
-        valid = valid_mask(lengths, x.shape[-1])[:, None]
-        for convolution in self.convolutions:
-            x = F.silu(convolution(x * valid))
-            valid = valid[..., ::2]
-        weights = self.attention(x).float().masked_fill(~valid, float("-inf")).softmax(-1)  # [B, 1, T']
-        mean = (weights * x).sum(-1)
-        deviation = ((weights * (x - mean[..., None]).square()).sum(-1) + 1e-5).sqrt()
-        vector: Tensor = self.out(torch.cat((mean, deviation), dim=-1))
-        return vector
 
 
 class AdaptiveNorm(nn.Module):
@@ -118,7 +93,7 @@ class TokenTransducer(nn.Module):
             inputs: phonemes, tokens and reference of a batch.
             width: label positions R of a window; U + 1 or more scores the whole lattice.
         """
-        style = self.reference(inputs.reference, inputs.reference_lengths)
+        style = self.reference(inputs.reference, valid_mask(inputs.reference_lengths, inputs.reference.shape[1]))
         encoded = self.encode(inputs.phonemes, inputs.phoneme_lengths, style)  # [B, S, D]
         embedded = self.dropout(self.tokens(inputs.history))
         with torch.autocast(embedded.device.type, enabled=False):  # the CPU's LSTM kernel has no bf16 backward
