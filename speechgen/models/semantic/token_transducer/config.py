@@ -58,7 +58,7 @@ class TransducerObjectiveConfig(StrictModel):
 class TransducerOptions(StrictModel):
     """What a request may change."""
 
-    temperature: float = Field(0.7, ge=0, le=2, description="0: likeliest tokens, median durations; higher is livelier and riskier")
+    temperature: float = Field(0.7, ge=0, le=2, description="0: likeliest tokens, median durations; high: lively, risky")
     top_k: int = Field(5, ge=0, description="tokens kept when sampling; 0 = all")
     blank_bias: float = Field(0.0, ge=-10, le=10, description="positive moves on sooner (faster speech), negative later")
     speed: float = Field(1.0, ge=0.5, le=2.0, description="exact factor of the pace")
