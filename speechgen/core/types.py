@@ -42,12 +42,16 @@ class Text:
 
 @dataclass(frozen=True)
 class SemanticTokens:
-    """Discrete, speaker-independent units: `ids [B, T]` int64 in [0, size), `rate` tokens per second."""
+    """Discrete, speaker-independent units: `ids [B, T]` int64 in [0, size), `rate` tokens per second.
+
+    A model that reads symbols in order also tells in `durations [B, S]` int64 how many tokens each of them lasts.
+    """
 
     ids: Tensor
     lengths: Tensor
     rate: float
     size: int
+    durations: Tensor | None = None
 
 
 @dataclass(frozen=True)

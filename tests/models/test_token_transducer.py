@@ -11,7 +11,7 @@ from torch import Tensor
 
 from speechgen.core.protocols import Batch
 from speechgen.core.random import generator
-from speechgen.core.types import Text
+from speechgen.core.types import SemanticTokens, Text
 from speechgen.losses.transducer import transducer_loss
 from speechgen.models.semantic.token_transducer.config import TransducerConfig, TransducerObjectiveConfig, TransducerOptions
 from speechgen.models.semantic.token_transducer.generate import TransducerGenerator
@@ -145,9 +145,13 @@ def test_a_new_network_expects_about_four_tokens_a_symbol():
     assert float(logits.softmax(-1)[-1]) == pytest.approx(0.2)
 
 
-def generate(**options) -> Tensor:
+def spoken(**options) -> SemanticTokens:
     speak = TransducerGenerator(network(), TransducerConfig.tiny())
-    return speak.generate(request(), mel(30), options=TransducerOptions(**options), rng=generator(4)).ids
+    return speak.generate(request(), mel(30), options=TransducerOptions(**options), rng=generator(4))
+
+
+def generate(**options) -> Tensor:
+    return spoken(**options).ids
 
 
 def test_speed_is_exact_and_keeps_the_order():
@@ -158,6 +162,17 @@ def test_speed_is_exact_and_keeps_the_order():
     assert torch.equal(fast, plain[:, 1::2]) or fast.shape[1] == round(count / 2)
     for speed in (0.8, 1.25):
         assert generate(temperature=1.0, top_k=0, speed=speed).shape[1] == round(count / speed)
+
+
+def test_durations_tell_at_every_speed_which_symbol_each_token_belongs_to():
+    plain = spoken(temperature=1.0, top_k=0).durations
+    assert plain.shape == (1, 12) and plain.min() >= 0
+    for speed in (0.5, 0.8, 1.25):
+        made = spoken(temperature=1.0, top_k=0, speed=speed)
+        assert made.durations.sum() == made.ids.shape[1]
+        # Each symbol begins and ends within half a repeated token of where its pace says.
+        assert (made.durations.cumsum(1) - plain.cumsum(1) / speed).abs().max() <= 0.5 / speed + 0.5
+    assert torch.equal(spoken(temperature=1.0, top_k=0, speed=0.5).durations, 2 * plain)
 
 
 def test_blank_bias_and_the_limit_bound_the_length():
@@ -172,7 +187,7 @@ def test_saying_nothing_is_an_empty_row(monkeypatch):
     made = TransducerGenerator(model, TransducerConfig.tiny()).generate(
         request(), mel(30), options=TransducerOptions(speed=0.7), rng=generator(0)
     )
-    assert made.ids.shape == (1, 0) and made.lengths.tolist() == [0]
+    assert made.ids.shape == (1, 0) and made.lengths.tolist() == [0] and made.durations.tolist() == [[0] * 12]
 
 
 def test_hidden_tokens_are_hidden_from_the_predictor_alone():

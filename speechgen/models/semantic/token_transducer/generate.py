@@ -54,14 +54,17 @@ class TransducerGenerator:
             rng=rng,
             progress=progress,
         )
-        ids = torch.tensor([decoded.tokens], dtype=torch.long, device=text.ids.device)
-        ids = _at_speed(ids, options.speed)
-        lengths = torch.tensor([ids.shape[1]], device=ids.device)
-        return SemanticTokens(ids, lengths, self.config.token_rate, self.config.num_tokens)
+        device = text.ids.device
+        kept = _at_speed(len(decoded.tokens), options.speed)
+        ids = torch.tensor(decoded.tokens, dtype=torch.long)[kept][None].to(device)  # [1, T]
+        durations = torch.tensor(decoded.durations)  # [S]
+        owners = torch.arange(len(durations)).repeat_interleave(durations)[kept]  # symbol of every token, [T]
+        lasting = torch.bincount(owners, minlength=len(durations))[None].to(device)
+        lengths = torch.tensor([ids.shape[1]], device=device)
+        return SemanticTokens(ids, lengths, self.config.token_rate, self.config.num_tokens, lasting)
 
 
-def _at_speed(ids: Tensor, speed: float) -> Tensor:
-    """Repeat or drop tokens of [1, U] evenly so that the pace changes by exactly `speed`."""
-    count = round(ids.shape[1] / speed)
-    index = ((torch.arange(count, device=ids.device) + 0.5) * speed).long().clamp(max=max(0, ids.shape[1] - 1))
-    return ids[:, index]
+def _at_speed(count: int, speed: float) -> Tensor:
+    """Indices of `count` tokens, repeated or dropped evenly so that the pace changes by exactly `speed`."""
+    index = ((torch.arange(round(count / speed)) + 0.5) * speed).long()
+    return index.clamp(max=max(0, count - 1))
