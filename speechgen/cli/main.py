@@ -19,6 +19,7 @@ from speechgen.cli.prepare import prepare
 from speechgen.cli.synth import synth
 from speechgen.cli.train import train
 from speechgen.cli.vocode import vocode
+from speechgen.cli.voices import voices
 from speechgen.core.errors import UserError
 
 __all__ = ["app", "main", "run"]
@@ -42,6 +43,7 @@ app.command()(train)
 app.command("fit-kmeans")(fit_kmeans)
 app.command("eval")(evaluate)
 app.add_typer(models, name="models")
+app.add_typer(voices, name="voices")
 app.command()(doctor)
 
 

@@ -24,7 +24,7 @@ def synth(
         typer.Option("--ref", "--ref-audio", "--speaker-wav", "--prompt-wav", help="Recording of the voice, 1 to 30 seconds."),
     ] = None,
     ref_text: Annotated[str | None, typer.Option("--ref-text", help="What the recording says; not needed so far.")] = None,
-    voice: Annotated[str | None, typer.Option("--voice", help="An example voice instead of --ref.")] = None,
+    voice: Annotated[str | None, typer.Option("--voice", help="A voice by name instead of --ref; see voices list.")] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="File to write; otherwise out.wav.")] = None,
     pipeline: Annotated[str, typer.Option("--pipeline", help="Name, or path of a pipeline's YAML.")] = "default",
     language: Annotated[str, typer.Option("--lang", "--language", help="Language of the text, espeak-ng's code.")] = "en-us",

@@ -3,7 +3,8 @@
 requests   SynthesisRequest: everything that can be asked, checked
 engine     Engine: loads pipelines once, speaks, copies through a vocoder; Speaker for Python users
 results    SynthesisResult: samples with rate, seed, timings; saves and plots itself
-catalog    finds checkpoints, pipelines and example voices
+catalog    finds checkpoints, pipelines and voices
+voices     stored voices, and the voice of a request
 devices    names of devices, and what is really there
 evaluate   figures of pipelines, vocoders and tokenizers
 doctor     is everything here that speaking needs

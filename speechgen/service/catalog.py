@@ -1,4 +1,4 @@
-"""Finds checkpoints, pipelines and example voices.
+"""Finds checkpoints, pipelines and voices: recordings, and those that `speechgen voices add` stored.
 
 Places, the first one that knows a name wins:
 
@@ -12,6 +12,7 @@ Everything is looked up when called: nothing is read at import.
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,14 +31,21 @@ __all__ = [
 ]
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
+STORED_SUFFIX = ".safetensors"
+VOICE_NAME = r"[A-Za-z0-9_-]{1,64}"
 
 
 @dataclass(frozen=True)
 class Voice:
-    """A reference recording that has a name."""
+    """A reference recording, or a stored voice, that has a name."""
 
     name: str
     path: Path
+
+    @property
+    def stored(self) -> bool:
+        """Whether it is a stored voice (see service.voices) and not a recording."""
+        return self.path.suffix == STORED_SUFFIX
 
 
 @dataclass(frozen=True)
@@ -75,14 +83,20 @@ def pipelines() -> dict[str, Path]:
 
 
 def voices() -> dict[str, Voice]:
-    """Every example voice by name, the user's own first."""
+    """Every voice by name, the user's own first."""
     found = [
         (path.stem, path)
         for place in _places()
         for path in sorted(place.voices.glob("*"))
-        if path.suffix.lower() in AUDIO_SUFFIXES
+        if path.suffix.lower() in AUDIO_SUFFIXES or _is_stored(path)
     ]
     return {name: Voice(name, path) for name, path in _collect(found).items()}
+
+
+def _is_stored(path: Path) -> bool:
+    """A stored voice lies in its folder itself: a link that leads elsewhere is none."""
+    named = path.suffix == STORED_SUFFIX and re.fullmatch(VOICE_NAME, path.stem) is not None
+    return named and path.resolve() == path.parent.resolve() / path.name and path.is_file()
 
 
 def _collect(found: list[tuple[str, Path]]) -> dict[str, Path]:
@@ -134,12 +148,12 @@ def find_voice(name: str) -> Voice:
 
 
 def default_voice() -> Voice:
-    """Return the voice that speaks when no reference is given.
+    """Return the voice that speaks when no reference is given: a recording if there is one, so that storing changes nothing.
 
     Raises:
-        UserError: no example voice is installed.
+        UserError: no voice is installed.
     """
-    known = voices()
+    known = sorted(voices().values(), key=lambda voice: voice.stored)
     if not known:
         raise UserError(f"no example voice is installed: give a reference recording, or put one into {home() / 'voices'}")
-    return next(iter(known.values()))
+    return known[0]

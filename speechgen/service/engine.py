@@ -20,9 +20,9 @@ from speechgen.core.protocols import Progress, Vocoder
 from speechgen.core.random import generator
 from speechgen.core.types import Waveform
 from speechgen.pipeline.longform import limit_peaks
-from speechgen.pipeline.pipeline import Pipeline
+from speechgen.pipeline.pipeline import Pipeline, Reference
 from speechgen.pipeline.stages import load_stages, read_config
-from speechgen.service import catalog, devices
+from speechgen.service import catalog, devices, voices
 from speechgen.service.requests import SynthesisRequest
 from speechgen.service.results import SynthesisResult
 from speechgen.text.normalize import speakable
@@ -31,8 +31,8 @@ __all__ = ["Engine", "Speaker"]
 
 LANGUAGES = {"en": "en-us"}
 """Short names that espeak-ng does not know by themselves."""
-LONGEST_SECONDS = 3600.0
-"""Longer recordings are refused before they are decoded."""
+KEPT_REFERENCES = 64
+"""Prompts that an engine keeps; each takes well under a megabyte."""
 
 
 class Engine:
@@ -48,6 +48,7 @@ class Engine:
         self._hints = tuple(filter(None, [devices.overlooked_gpu()])) if device == "auto" else ()
         self._pipelines: dict[str, Pipeline] = {}
         self._vocoders: dict[str, Vocoder] = {}
+        self._references: dict[tuple[int, tuple[str, int, int]], Reference] = {}
 
     def load(self, name: str) -> Pipeline:
         """Return a pipeline, loading it on first use.
@@ -76,12 +77,7 @@ class Engine:
         """
         if not speakable(request.text):
             raise UserError("there is nothing to speak in the text: give at least one letter or digit")
-        if request.ref is not None:
-            voice, path = str(request.ref), request.ref
-        else:
-            example = catalog.find_voice(request.voice) if request.voice else catalog.default_voice()
-            voice, path = example.name, example.path
-        recording = read_audio(path, max_seconds=LONGEST_SECONDS)
+        source = voices.read_source(request)
         warnings = [] if request.ref_text is None else [f"pipeline {request.pipeline} needs no transcript: it was not used"]
 
         started = time.perf_counter()
@@ -91,7 +87,7 @@ class Engine:
         pipeline.prepare(language)
         loaded = time.perf_counter()
         seed = secrets.randbelow(2**31) if request.seed is None else request.seed
-        reference = pipeline.reference(recording, name=str(path) if request.ref else f"voice {voice}")
+        reference = self._reference(source, pipeline)
         speech = pipeline.speak(
             request.text,
             reference,
@@ -105,7 +101,7 @@ class Engine:
             rate=speech.rate,
             seed=seed,
             pipeline=request.pipeline,
-            voice=voice,
+            voice=source.label,
             device=str(self.device),
             threads=torch.get_num_threads(),
             load_seconds=loaded - started,
@@ -114,6 +110,15 @@ class Engine:
             warnings=(*self._hints, *warnings, *reference.warnings, *speech.warnings),
             provenance=_provenance(f"pipeline {Path(request.pipeline).stem}", seed),
         )
+
+    def _reference(self, source: voices.Source, pipeline: Pipeline) -> Reference:
+        """Return the prompt of a voice, encoded once as long as its file stays as it is."""
+        key = (id(pipeline), source.key)
+        if key not in self._references:
+            while len(self._references) >= KEPT_REFERENCES:
+                del self._references[next(iter(self._references))]
+            self._references[key] = voices.encode(source, pipeline)
+        return self._references[key]
 
     def vocode(self, path: Path, vocoder: str, seed: int = 0) -> SynthesisResult:
         """Turn a recording into a mel and back (copy synthesis), at its own level.
@@ -126,7 +131,7 @@ class Engine:
         Raises:
             UserError: the file is not audio, or the checkpoint is no vocoder.
         """
-        recording = read_audio(path, max_seconds=LONGEST_SECONDS)
+        recording = read_audio(path, max_seconds=voices.LONGEST_SECONDS)
         started = time.perf_counter()
         self._load_vocoder(vocoder)
         loaded = time.perf_counter()

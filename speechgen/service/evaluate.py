@@ -75,7 +75,7 @@ def measure_pipeline(
         result = engine.synthesize(request)
         return Spoken(result.samples, result.rate, result.synthesis_seconds)
 
-    chosen = list(references) or [voice.path for voice in catalog.voices().values()]
+    chosen = list(references) or [voice.path for voice in catalog.voices().values() if not voice.stored]
     if not chosen:
         raise UserError("no reference is given and no example voice is installed: give --ref")
     engine.load(pipeline)

@@ -19,7 +19,7 @@ class SynthesisRequest(StrictModel):
     text: str = Field(description="what to say, of any length")
     ref: Path | None = Field(None, description="recording of the voice, 1 to 30 seconds")
     ref_text: str | None = Field(None, description="what the recording says; no pipeline needs it so far")
-    voice: str | None = Field(None, description="name of an example voice, instead of ref")
+    voice: str | None = Field(None, description="name of an example or a stored voice, instead of ref")
     pipeline: str = Field("default", description="name of a pipeline, or path of its YAML")
     language: str = Field("en-us", min_length=2, description="espeak-ng's code of the text's language, such as en-us")
     speed: float | None = Field(None, ge=0.5, le=2.0, description="tempo; 1 is the reference's own")

@@ -1,0 +1,261 @@
+"""Voices with a name: stored ones, and what a request's voice is read from.
+
+A stored voice is one file, $SPEECHGEN_HOME/voices/<name>.safetensors:
+
+    audio   int16 [L]      the recording, trimmed and levelled, for pipelines that encode it otherwise
+    mel     float32 [T, M] and
+    tokens  int32 [T']     the prompt as the pipeline saw it that the voice was added with
+    metadata "voice"       VoiceInfo as JSON: which pipeline, tokenizer and mel these belong to
+
+Where a pipeline sees a prompt in the same way, it speaks from mel and tokens without encoding anything again.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from pydantic import Field, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as serialize
+from torch import Tensor
+
+from speechgen.audio.io import read_audio
+from speechgen.core import checkpoint
+from speechgen.core.config import StrictModel
+from speechgen.core.errors import UserError, unknown
+from speechgen.core.types import Mel, MelSettings, SemanticTokens, Waveform
+from speechgen.pipeline.pipeline import Pipeline, Reference
+from speechgen.pipeline.prompts import MAX_SECONDS, prepare_prompt
+from speechgen.service import catalog
+from speechgen.service.requests import SynthesisRequest
+
+if TYPE_CHECKING:
+    from speechgen.service.engine import Engine
+
+__all__ = ["Source", "StoredVoice", "VoiceInfo", "add", "check_new", "encode", "read_source", "read_stored", "remove"]
+
+FORMAT = 1
+LONGEST_SECONDS = 3600.0
+"""Longer recordings are refused before they are decoded."""
+LARGEST_BYTES = 32 * 2**20
+"""Half a minute of audio, mel and tokens take a tenth of it."""
+
+
+class VoiceInfo(StrictModel):
+    """What a stored voice says of itself."""
+
+    format: int = Field(FORMAT, ge=1, le=FORMAT, description="of the file")
+    source: str = Field(description="name of the recording it was made from")
+    seconds: float = Field(gt=0, description="length of the prompt")
+    audio_seconds: float = Field(gt=0, description="length of the stored audio")
+    rate: int = Field(ge=8000, le=192000, description="samples per second of the stored audio")
+    pipeline: str = Field(description="what the prompt was encoded for")
+    tokenizer: str = Field(description="fingerprint of the checkpoint that made the tokens")
+    token_rate: float = Field(gt=0, description="tokens per second")
+    token_size: int = Field(gt=0, description="number of different tokens")
+    mel: MelSettings = Field(description="definition of the mel")
+    prompt_seconds: float = Field(gt=0, description="how much of a recording that pipeline uses")
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class StoredVoice:
+    """A stored voice in memory."""
+
+    info: VoiceInfo
+    audio: Waveform
+    reference: Reference
+
+
+@dataclass(frozen=True)
+class Source:
+    """The voice of a request, read but not encoded.
+
+    Attributes:
+        label: what results call it.
+        name: what messages call it.
+        audio: the recording.
+        stored: the stored voice, if it is one.
+        key: differs if the file does.
+    """
+
+    label: str
+    name: str
+    audio: Waveform
+    stored: StoredVoice | None
+    key: tuple[str, int, int]
+
+
+def read_source(request: SynthesisRequest) -> Source:
+    """Read the recording or the voice that a request names, or the default voice.
+
+    Raises:
+        UserError: there is none, or it cannot be read.
+    """
+    if request.ref is not None:
+        label, name, path = str(request.ref), str(request.ref), request.ref
+    else:
+        voice = catalog.find_voice(request.voice) if request.voice else catalog.default_voice()
+        label, name, path = voice.name, f"voice {voice.name}", voice.path
+    stored = read_stored(path) if request.ref is None and path.suffix == catalog.STORED_SUFFIX else None
+    audio = stored.audio if stored else read_audio(path, max_seconds=LONGEST_SECONDS)
+    state = path.stat()
+    return Source(label, name, audio, stored, (str(path), state.st_mtime_ns, state.st_size))
+
+
+def encode(source: Source, pipeline: Pipeline) -> Reference:
+    """Return the prompt of a voice, as stored if this pipeline would make it in the same way.
+
+    Raises:
+        UserError: the recording is silent or too short.
+    """
+    if source.stored is not None and _fits(source.stored.info, pipeline):
+        known, device = source.stored.reference, pipeline.stages.device
+        mel = Mel(known.mel.values.to(device), known.mel.lengths.to(device), known.mel.settings)
+        tokens = known.tokens
+        tokens = SemanticTokens(tokens.ids.to(device), tokens.lengths.to(device), tokens.rate, tokens.size)
+        return Reference(mel, tokens, known.seconds, known.warnings)
+    return pipeline.reference(source.audio, name=source.name)
+
+
+def _fits(info: VoiceInfo, pipeline: Pipeline) -> bool:
+    same = (info.mel, info.prompt_seconds) == (pipeline.stages.mel, pipeline.config.prompt_seconds)
+    return same and info.tokenizer == _tokenizer(pipeline)
+
+
+def _tokenizer(pipeline: Pipeline) -> str:
+    return checkpoint.fingerprint(catalog.find_checkpoint(pipeline.config.checkpoints.tokenizer))
+
+
+def check_new(name: str, *, replace: bool = False) -> Path:
+    """Return the file that a new voice will be stored in.
+
+    Raises:
+        UserError: the name is not allowed, or taken.
+    """
+    if not re.fullmatch(catalog.VOICE_NAME, name):
+        raise UserError(f"{name!r} cannot be a voice's name: use 1 to 64 of the characters A-Z a-z 0-9 _ -")
+    folder = catalog.home() / "voices"
+    taken = catalog.voices().get(name)
+    if taken is not None and not (replace and taken.stored):
+        advice = "give --replace or another name" if taken.stored else "choose another name"
+        raise UserError(f"there is a voice {name} already, {taken.path}: {advice}")
+    path = folder / f"{name}{catalog.STORED_SUFFIX}"
+    if path.is_symlink():
+        raise UserError(f"{path} is a link: remove it, or choose another name")
+    return path
+
+
+def add(engine: Engine, name: str, ref: Path, pipeline: str = "default", *, replace: bool = False) -> VoiceInfo:
+    """Encode a recording for a pipeline and store it under a name; the file appears whole or not at all.
+
+    Args:
+        engine: loads the pipeline.
+        name: of the voice.
+        ref: 1 to 30 seconds of one speaker.
+        pipeline: name, or path of its YAML.
+        replace: a stored voice of this name may be overwritten.
+
+    Raises:
+        UserError: the name or the recording cannot be used, or the disk refuses.
+    """
+    path = check_new(name, replace=replace)
+    recording = read_audio(ref, max_seconds=LONGEST_SECONDS)
+    loaded = engine.load(pipeline)
+    reference = loaded.reference(recording, name=str(ref))
+    mel = loaded.stages.mel
+    audio = prepare_prompt(recording, rate=mel.sample_rate, prompt_seconds=MAX_SECONDS, name=str(ref)).audio
+    info = VoiceInfo(
+        source=ref.name,
+        seconds=reference.seconds,
+        audio_seconds=audio.seconds,
+        rate=audio.rate,
+        pipeline=pipeline,
+        tokenizer=_tokenizer(loaded),
+        token_rate=reference.tokens.rate,
+        token_size=reference.tokens.size,
+        mel=mel,
+        prompt_seconds=loaded.config.prompt_seconds,
+        warnings=reference.warnings,
+    )
+    tensors = {
+        "audio": (audio.samples[0] * 32767).round().to(torch.int16),
+        "mel": reference.mel.values[0].float().cpu().contiguous(),
+        "tokens": reference.tokens.ids[0].to(torch.int32).cpu().contiguous(),
+    }
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_bytes(serialize(tensors, {"voice": info.model_dump_json()}))
+        beside.replace(path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        beside.unlink(missing_ok=True)
+    return info
+
+
+def remove(name: str) -> Path:
+    """Delete a stored voice and return where it was.
+
+    Raises:
+        UserError: there is none of this name, or it is a recording and not a stored voice.
+    """
+    known = catalog.voices()
+    stored = [voice for voice, found in known.items() if found.stored]
+    if name not in known:
+        raise unknown("stored voice", name, stored)
+    path = known[name].path
+    if not known[name].stored:
+        raise UserError(
+            f"voice {name} is the recording {path}, not a stored voice: stored voices are {', '.join(stored) or 'none'}"
+        )
+    try:
+        path.unlink()
+    except OSError as error:
+        raise UserError(f"cannot remove {path}: {error.strerror}") from error
+    return path
+
+
+def read_stored(path: Path) -> StoredVoice:
+    """Read a stored voice and check all that it holds.
+
+    Raises:
+        UserError: it is missing, damaged, or of a newer version.
+    """
+    try:
+        if path.stat().st_size > LARGEST_BYTES:
+            raise UserError(f"{path} is larger than any stored voice: remove it and add the voice again")
+        with safe_open(path, framework="pt") as file:
+            info = VoiceInfo.model_validate_json((file.metadata() or {}).get("voice", ""))
+            tensors = {name: file.get_tensor(name) for name in ("audio", "mel", "tokens")}
+        return _join(info, tensors)
+    except (OSError, SafetensorError, ValidationError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{path} is not a stored voice of this version ({reason}): remove it and add the voice again"
+        ) from error
+
+
+def _join(info: VoiceInfo, tensors: dict[str, Tensor]) -> StoredVoice:
+    audio, mel, tokens = tensors["audio"], tensors["mel"], tensors["tokens"]
+    wanted = {"audio": (torch.int16, 1), "mel": (torch.float32, 2), "tokens": (torch.int32, 1)}
+    for name, (dtype, dims) in wanted.items():
+        if tensors[name].dtype != dtype or tensors[name].dim() != dims or not tensors[name].numel():
+            raise ValueError(f"{name} is {tensors[name].dtype} {list(tensors[name].shape)}")
+    if mel.shape[1] != info.mel.num_bins or not bool(mel.isfinite().all()):
+        raise ValueError("the mel has other bins than it says, or values that are not finite")
+    if int(tokens.min()) < 0 or int(tokens.max()) >= info.token_size:
+        raise ValueError("tokens are out of range")
+    reference = Reference(
+        Mel(mel[None], torch.tensor([len(mel)]), info.mel),
+        SemanticTokens(tokens[None].long(), torch.tensor([len(tokens)]), info.token_rate, info.token_size),
+        info.seconds,
+        info.warnings,
+    )
+    return StoredVoice(info, Waveform.single(audio.float() / 32767, info.rate), reference)
