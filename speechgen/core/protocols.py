@@ -93,6 +93,10 @@ class SemanticTokenizer(Protocol):
         """Tokenise audio of any rate."""
         ...
 
+    def fit(self, audio: Waveform, phonemes: Tensor) -> float | None:
+        """Return how well one row of audio says `phonemes [S]`: log probability for each phone; None if it cannot tell."""
+        ...
+
 
 class SemanticModel(Protocol):
     """Phonemes and a reference to semantic tokens."""
@@ -127,6 +131,8 @@ class Vocoder(Protocol):
     """Mel to waveform."""
 
     mel: MelSettings
+    reach_frames: int
+    """Frames on either side that a sample can depend on: how much a streamed mel must overlap."""
 
     def generate(self, mel: Mel, *, rng: torch.Generator, progress: Progress | None = None) -> Waveform:
         """Return `(T - 1) * hop` samples for T frames."""

@@ -1,8 +1,6 @@
-"""Pieces of speech joined into one: pauses by punctuation, cross-fades inside silence, soft edges, a true-peak limit."""
+"""Pieces of speech made ready to follow one another: pauses by punctuation, soft edges, a true-peak limit."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -11,10 +9,13 @@ from torchaudio.functional import resample
 
 from speechgen.pipeline.silence import speech_span
 
-__all__ = ["fade_edges", "join", "limit_peaks", "pause_after"]
+__all__ = ["LAST_PAUSE", "close_piece", "fade_edges", "limit_peaks", "open_piece", "pause_after"]
 
 FADE_SECONDS = 0.005
-OVERLAP_SECONDS = 0.02
+LEAD_SECONDS = 0.03
+"""Silence kept before the speech of a piece."""
+LAST_PAUSE = 0.15
+"""Silence kept behind the last piece."""
 CEILING = 10 ** (-1 / 20)
 """-1 dB of full scale, measured between the samples."""
 PAUSES = {".": 0.4, "!": 0.4, "?": 0.4, "…": 0.45, ":": 0.3, ";": 0.3, ",": 0.2, "—": 0.25}
@@ -26,58 +27,34 @@ def pause_after(text: str) -> float:
     return PAUSES.get(text.rstrip("\"'”’)] ")[-1:], WORD_PAUSE)
 
 
-def fade_edges(samples: Tensor, rate: int, seconds: float = FADE_SECONDS) -> Tensor:
+def fade_edges(samples: Tensor, rate: int) -> Tensor:
     """Fade `samples [L]` in and out linearly, so that neither edge clicks."""
-    size = min(int(seconds * rate), samples.shape[-1] // 2)
+    return _fade(_fade(samples, rate, out=False), rate, out=True)
+
+
+def open_piece(samples: Tensor, rate: int, lead: float = LEAD_SECONDS) -> Tensor:
+    """Shorten the silence before the speech in `samples [L]` to `lead` seconds and fade in."""
+    start = max(0, speech_span(samples, rate).start - int(lead * rate))
+    return _fade(samples[start:], rate, out=False)
+
+
+def close_piece(samples: Tensor, rate: int, pause: float) -> Tensor:
+    """Make the silence behind the speech in `samples [L]` last `pause` seconds: its own first, shortened, then zeros."""
+    wanted = int(pause * rate)
+    stop = speech_span(samples, rate).stop or len(samples)
+    kept = samples[: stop + wanted]
+    return torch.cat([_fade(kept, rate, out=True), samples.new_zeros(max(0, stop + wanted - len(kept)))])
+
+
+def _fade(samples: Tensor, rate: int, *, out: bool) -> Tensor:
+    """Fade FADE_SECONDS in at the start or out at the end, so that the edge does not click."""
+    size = min(int(FADE_SECONDS * rate), samples.shape[-1] // 2)
     if size == 0:
         return samples
     ramp = torch.linspace(0, 1, size, dtype=samples.dtype, device=samples.device)
-    return torch.cat([samples[:size] * ramp, samples[size:-size], samples[-size:] * ramp.flip(0)])
-
-
-def join(pieces: Sequence[Tensor], pauses: Sequence[float], rate: int) -> Tensor:
-    """Join pieces so that the silence between two of them lasts as told.
-
-    Silence that the pieces bring themselves is used first and shortened if it is too long; what lacks is filled with zeros.
-    The cross-fade therefore never touches speech.
-
-    Args:
-        pieces: each `[L]`, at least one.
-        pauses: seconds of silence between piece i and i + 1; one fewer than pieces.
-        rate: samples per second.
-
-    Returns:
-        `[L]`, edges not faded.
-    """
-    spans = [speech_span(piece, rate) for piece in pieces]
-    overlap = int(OVERLAP_SECONDS * rate)
-    joined = [pieces[0]]
-    for index, pause in enumerate(pauses):
-        left, right = joined[-1], pieces[index + 1]
-        wanted = int(pause * rate)
-        tail = len(pieces[index]) - spans[index].stop if spans[index].stop else 0
-        lead = spans[index + 1].start
-        excess = max(0, tail + lead - wanted)
-        cut_tail = min(tail, excess * tail // max(1, tail + lead))
-        cut_lead = min(lead, excess - cut_tail)
-        left, right = left[: len(left) - cut_tail], right[cut_lead:]
-        missing = max(0, wanted - tail - lead)
-        kept_tail, kept_lead = tail - cut_tail, lead - cut_lead
-        left = _fade(left, min(overlap, kept_tail), out=True)
-        right = _fade(right, min(overlap, kept_lead), out=False)
-        joined[-1] = left
-        joined += [left.new_zeros(missing), right]
-    return torch.cat(joined)
-
-
-def _fade(samples: Tensor, size: int, *, out: bool) -> Tensor:
-    """Fade the last (or first) `size` samples."""
-    if size <= 0:
-        return samples
-    ramp = torch.linspace(1, 0, size, dtype=samples.dtype, device=samples.device)
     if out:
-        return torch.cat([samples[:-size], samples[-size:] * ramp])
-    return torch.cat([samples[:size] * ramp.flip(0), samples[size:]])
+        return torch.cat([samples[:-size], samples[-size:] * ramp.flip(0)])
+    return torch.cat([samples[:size] * ramp, samples[size:]])
 
 
 def limit_peaks(samples: Tensor, rate: int, ceiling: float = CEILING) -> Tensor:

@@ -1,32 +1,38 @@
 """The pipeline: text -> phonemes -> semantic tokens -> mel -> waveform, one piece of text at a time.
 
+`Pipeline.stream` is the way from text to sound; `speak` collects it. A piece is made as a whole, checked and made again if
+it is faulty, or in spans (streaming.py) where the first sound matters most.
+
 All randomness comes from `generator(seed, stage, piece)`: the same request gives the same samples, and no stage disturbs
 another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torchaudio.functional import resample
 
+from speechgen.audio.loudness import normalize_level
 from speechgen.audio.spectrogram import mel_spectrogram
 from speechgen.core.config import StrictModel, validate
 from speechgen.core.errors import UserError
 from speechgen.core.protocols import Progress
 from speechgen.core.random import generator
 from speechgen.core.types import Mel, SemanticTokens, Text, Waveform
-from speechgen.pipeline import longform
+from speechgen.pipeline import longform, streaming
+from speechgen.pipeline.checks import MAX_TRIES, faults
 from speechgen.pipeline.prompts import prepare_prompt
 from speechgen.pipeline.stages import PipelineConfig, Stages
 from speechgen.text.normalize import normalize, speakable
 from speechgen.text.phonemes import Phonemizer
 from speechgen.text.split import split
 
-__all__ = ["Options", "Pipeline", "Reference", "Speech"]
+__all__ = ["Chunk", "Options", "Pipeline", "Reference", "Speech"]
 
 SHARE_SEMANTIC, SHARE_ACOUSTIC = 30, 60
 """Parts of 100 that the stages take of a piece's progress."""
@@ -44,10 +50,42 @@ class Reference:
 
 @dataclass(frozen=True)
 class Options:
-    """Options of both models, checked."""
+    """Options of both models, checked, and those of the pipeline itself.
+
+    Attributes:
+        semantic: of the semantic model.
+        acoustic: of the acoustic model.
+        candidates: how often each piece is spoken, the one that fits its text best being kept.
+        pitch: semitones that the voice is moved by, formants too; the tempo stays.
+    """
 
     semantic: StrictModel
     acoustic: StrictModel
+    candidates: int = 1
+    pitch: float = 0.0
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Finished sound, to be played behind the chunk before it.
+
+    Attributes:
+        samples: [L].
+        rate: samples per second.
+        piece: number of the piece of text that it belongs to, from 0.
+        pieces: how many there are.
+        text: of the piece.
+        last: whether it ends the piece.
+        warnings: what the user should know that was not said before.
+    """
+
+    samples: Tensor
+    rate: int
+    piece: int
+    pieces: int
+    text: str
+    last: bool
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,8 +101,16 @@ class Speech:
 @dataclass(frozen=True)
 class _Piece:
     text: str
-    ids: Tensor  # [S]
     index: int  # also tells its randomness from that of other pieces
+    pause: float  # seconds of silence behind it
+
+
+@dataclass(frozen=True)
+class _Voice:
+    """Who speaks, and who sets the pace and manner."""
+
+    timbre: Reference
+    tempo: Reference
 
 
 class Pipeline:
@@ -75,7 +121,9 @@ class Pipeline:
         self.config = config
         self._phonemizers: dict[str, Phonemizer] = {}
 
-    def options(self, semantic: Mapping[str, Any], acoustic: Mapping[str, Any]) -> Options:
+    def options(
+        self, semantic: Mapping[str, Any], acoustic: Mapping[str, Any], *, candidates: int = 1, pitch: float = 0.0
+    ) -> Options:
         """Merge a request's options over the pipeline's own.
 
         Raises:
@@ -85,6 +133,8 @@ class Pipeline:
         return Options(
             validate(stages.semantic_options, {**config.semantic, **semantic}, "option of the semantic model"),
             validate(stages.acoustic_options, {**config.acoustic, **acoustic}, "option of the acoustic model"),
+            candidates,
+            pitch,
         )
 
     def prepare(self, language: str) -> Phonemizer:
@@ -109,82 +159,200 @@ class Pipeline:
         audio = prompt.audio.to(self.stages.device)
         return Reference(mel_spectrogram(audio, settings), self.stages.tokenizer.encode(audio), audio.seconds, prompt.warnings)
 
-    @torch.inference_mode()
     def speak(
-        self, text: str, reference: Reference, *, language: str, seed: int, options: Options, progress: Progress | None = None
+        self,
+        text: str,
+        reference: Reference,
+        *,
+        language: str,
+        seed: int,
+        options: Options,
+        tempo: Reference | None = None,
+        progress: Progress | None = None,
     ) -> Speech:
-        """Speak `text` of any length in the reference's voice.
+        """Speak `text` of any length in the reference's voice; see `stream` for the arguments and errors."""
+        chunks = list(
+            self.stream(text, reference, language=language, seed=seed, options=options, tempo=tempo, progress=progress)
+        )
+        pieces = tuple(chunk.text for chunk in chunks if chunk.last)
+        warnings = tuple(line for chunk in chunks for line in chunk.warnings)
+        return Speech(torch.cat([chunk.samples for chunk in chunks]), self.stages.mel.sample_rate, pieces, warnings)
+
+    def stream(
+        self,
+        text: str,
+        reference: Reference,
+        *,
+        language: str,
+        seed: int,
+        options: Options,
+        tempo: Reference | None = None,
+        spans: bool = False,
+        first_piece: int = 0,
+        progress: Progress | None = None,
+    ) -> Iterator[Chunk]:
+        """Yield the sound of `text` as it is made.
 
         Args:
-            text: what to say.
-            reference: from `reference()`.
+            text: what to say, of any length.
+            reference: from `reference()`, the voice.
             language: espeak-ng's code, such as "en-us".
             seed: same seed, same samples.
             options: from `options()`.
+            tempo: another reference to take pace and manner from.
+            spans: hand on parts of a piece, the first after about a second of sound, instead of whole pieces.
+            first_piece: pieces before this one are left out.
             progress: called with parts of 100 for every piece.
 
         Raises:
             UserError: there is nothing to speak, or the language is unknown.
         """
-        pieces, warnings = self._pieces(text, language)
-        audio: list[Tensor] = []
-
-        def report(done: int, total: int) -> None:
-            if progress:
-                progress(100 * len(audio) + 100 * done // total, 100 * len(pieces))
-
-        for piece in pieces:
-            samples = self._speak_piece(piece, reference, seed, options, report)
-            audio.append(longform.limit_peaks(samples.float().cpu(), self.stages.mel.sample_rate))
-        rate = self.stages.mel.sample_rate
-        pauses = [longform.pause_after(piece.text) for piece in pieces[:-1]]
-        samples = longform.fade_edges(longform.join(audio, pauses, rate), rate)
-        return Speech(samples, rate, tuple(piece.text for piece in pieces), tuple(warnings))
-
-    def _pieces(self, text: str, language: str) -> tuple[list[_Piece], list[str]]:
-        """Split and phonemise; pieces without a sound are left out and reported."""
         phonemizer = self.prepare(language)
-        pieces, warnings = [], []
-        for part in split(text, self.config.max_characters):
-            normal = normalize(part)
-            if not speakable(normal):
-                continue
+        pieces = self._pieces(text)
+        voice = _Voice(reference, tempo or reference)
+        warnings: list[str] = []
+        told, spoken = 0, False
+        for piece in pieces[first_piece:]:
+
+            def report(done: int, total: int, base: int = 100 * piece.index) -> None:
+                if progress:
+                    progress(base + 100 * done // max(1, total), 100 * len(pieces))
+
             try:
-                symbols = phonemizer(normal)
+                symbols = torch.tensor(phonemizer.vocabulary.encode(phonemizer(piece.text)))  # [S]
             except UserError as error:
                 warnings.append(str(error))
                 continue
-            pieces.append(_Piece(normal, torch.tensor(phonemizer.vocabulary.encode(symbols)), len(pieces)))
-        if not pieces:
+            if spans and not options.pitch and options.candidates == 1:
+                parts = self._spans(symbols, piece, voice, seed, options)
+            else:
+                parts = self._whole(symbols, piece, voice, seed, options, report, warnings)
+            for samples, last in self._edged(parts, piece):
+                spoken |= bool(samples.any())
+                news, told = tuple(warnings[told:]), len(warnings)
+                yield Chunk(samples, self.stages.mel.sample_rate, piece.index, len(pieces), piece.text, last, news)
+            report(100, 100)
+        if not spoken:
             raise UserError(warnings[0] if warnings else "there is nothing to speak: give text with a letter or digit")
-        return pieces, warnings
+        if told < len(warnings):
+            nothing = torch.zeros(0)
+            yield Chunk(nothing, self.stages.mel.sample_rate, len(pieces) - 1, len(pieces), "", False, tuple(warnings[told:]))
 
-    def _speak_piece(self, piece: _Piece, reference: Reference, seed: int, options: Options, report: Progress) -> Tensor:
-        """Return the samples [L] of one piece."""
-        stages = self.stages
+    def _pieces(self, text: str) -> list[_Piece]:
+        """Split; pieces without a sound are left out."""
+        parts = [part for part in map(normalize, split(text, self.config.max_characters)) if speakable(part)]
+        pauses = [*map(longform.pause_after, parts[:-1]), longform.LAST_PAUSE]
+        return [_Piece(part, index, pause) for index, (part, pause) in enumerate(zip(parts, pauses, strict=False))]
+
+    def _edged(self, parts: Iterator[tuple[Tensor, bool]], piece: _Piece) -> Iterator[tuple[Tensor, bool]]:
+        """Trim and fade where the piece begins and ends, and add its pause."""
+        rate, first = self.stages.mel.sample_rate, True
+        for samples, last in parts:
+            if first and len(samples):
+                samples, first = longform.open_piece(samples, rate), False
+            yield longform.close_piece(samples, rate, piece.pause) if last else samples, last
+
+    @torch.inference_mode()
+    def _whole(
+        self,
+        symbols: Tensor,
+        piece: _Piece,
+        voice: _Voice,
+        seed: int,
+        options: Options,
+        report: Progress,
+        warnings: list[str],
+    ) -> Iterator[tuple[Tensor, bool]]:
+        """Make a piece at once: the best of the candidates; if none is without fault, some more."""
+        rate, best = self.stages.mel.sample_rate, None
+        speed = float(getattr(options.semantic, "speed", 1.0))
+        tries = max(options.candidates, MAX_TRIES)
+        for attempt in range(tries):
+            samples = self._make(symbols, piece, voice, seed + attempt, options, report)
+            wrong = faults(samples, rate, len(symbols), speed)
+            fit = self._fit(samples, symbols) if options.candidates > 1 else 0.0
+            ranked = (-len(wrong), fit, attempt, wrong, samples)
+            best = ranked if best is None else max(best, ranked, key=lambda found: found[:2])
+            if attempt + 1 >= options.candidates and not best[3]:
+                break
+        assert best is not None
+        if best[3]:
+            warnings.append(f"{_excerpt(piece.text)} is {' and '.join(best[3])} after {tries} tries: try another --seed")
+        elif best[2] >= options.candidates:
+            warnings.append(f"{_excerpt(piece.text)} was faulty at first: spoken again with seed {seed + best[2]}")
+        samples = longform.limit_peaks(normalize_level(best[4], rate), rate)
+        yield samples, True
+
+    def _make(
+        self, symbols: Tensor, piece: _Piece, voice: _Voice, seed: int, options: Options, report: Progress
+    ) -> Tensor:
+        """Run the three models over a piece; returns its samples [L]."""
+        stages, timbre = self.stages, voice.timbre
 
         def part(first: int, share: int) -> Progress:
             return lambda done, total: report(first + share * done // max(1, total), 100)
 
-        ids = piece.ids[None].to(stages.device)
-        text = Text(ids, torch.tensor([ids.shape[1]], device=stages.device))
-        tokens = stages.semantic.generate(
-            text,
-            reference.mel,
-            options=options.semantic,
-            rng=generator(seed, "semantic", piece.index, device=stages.device),
-            progress=part(0, SHARE_SEMANTIC),
-        )
+        ratio = 2 ** (options.pitch / 12)
+        tokens = self._tokens(symbols, piece, voice, seed, options, ratio, part(0, SHARE_SEMANTIC))
         if tokens.ids.shape[1] == 0:
-            raise UserError(f"the model found nothing to say for {piece.text!r}: try another --seed or a longer text")
+            return torch.zeros(0)
         mel = stages.acoustic.generate(
             tokens,
-            reference.mel,
-            reference.tokens,
+            timbre.mel,
+            timbre.tokens,
             options=options.acoustic,
             rng=generator(seed, "acoustic", piece.index, device=stages.device),
             progress=part(SHARE_SEMANTIC, SHARE_ACOUSTIC),
         )
         audio = stages.vocoder.generate(mel, rng=generator(seed, "vocoder", piece.index, device=stages.device))
-        report(100, 100)
-        return audio.samples[0, : int(audio.lengths[0])]
+        samples = audio.samples[0, : int(audio.lengths[0])].float().cpu()
+        # Played faster, as much as it was spoken slower. Rates rounded to 10 Hz keep the filter short.
+        return resample(samples, 10 * round(audio.rate * ratio / 10), audio.rate) if ratio != 1 else samples
+
+    def _tokens(
+        self, symbols: Tensor, piece: _Piece, voice: _Voice, seed: int, options: Options, slower: float, progress: Progress
+    ) -> SemanticTokens:
+        """What to say, in tokens, `slower` than was asked for; none if the model finds nothing."""
+        stages = self.stages
+        ids = symbols[None].to(stages.device)
+        semantic = options.semantic
+        if slower != 1:
+            semantic = semantic.model_copy(update={"speed": getattr(semantic, "speed", 1.0) / slower})
+        return stages.semantic.generate(
+            Text(ids, torch.tensor([ids.shape[1]], device=stages.device)),
+            voice.tempo.mel,
+            options=semantic,
+            rng=generator(seed, "semantic", piece.index, device=stages.device),
+            progress=progress,
+        )
+
+    def _fit(self, samples: Tensor, symbols: Tensor) -> float:
+        """How well the sound fits the text: log probability for each phone by the tokenizer's recogniser; 0 without one."""
+        fit = self.stages.tokenizer.fit(Waveform.single(samples, self.stages.mel.sample_rate).to(self.stages.device), symbols)
+        return 0.0 if fit is None else fit
+
+    @torch.inference_mode()
+    def _spans(
+        self, symbols: Tensor, piece: _Piece, voice: _Voice, seed: int, options: Options
+    ) -> Iterator[tuple[Tensor, bool]]:
+        """Make a piece span by span."""
+        stages, timbre = self.stages, voice.timbre
+        tokens = self._tokens(symbols, piece, voice, seed, options, 1.0, lambda done, total: None)
+        if tokens.ids.shape[1] == 0:
+            yield torch.zeros(0), True
+        sound = streaming.VocoderStream(stages.vocoder, generator(seed, "vocoder", piece.index, device=stages.device))
+        rng = generator(seed, "acoustic", piece.index, device=stages.device)
+        made = timbre.mel.values[:, :0]  # [1, T, M]
+        for span in streaming.spans(tokens.ids.shape[1], tokens.rate):
+            prompt, prompt_tokens = streaming.behind(timbre.mel, timbre.tokens, made, streaming.take(tokens, 0, span.start))
+            mel = stages.acoustic.generate(
+                streaming.take(tokens, span.start, span.ahead), prompt, prompt_tokens, options=options.acoustic, rng=rng
+            )
+            frames = mel.values[:, : round((span.stop - span.start) * stages.mel.frame_rate / tokens.rate)]
+            made = torch.cat((made, frames), dim=1)
+            last = span.stop == tokens.ids.shape[1]
+            yield sound.push(frames, last=last), last
+
+
+def _excerpt(text: str) -> str:
+    return repr(text if len(text) <= 40 else text[:40] + "…")

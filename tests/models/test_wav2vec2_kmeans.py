@@ -13,7 +13,7 @@ from speechgen.core.random import generator
 from speechgen.core.types import Waveform
 from speechgen.models.tokenizers.wav2vec2_kmeans.config import TokenizerConfig, TokenizerObjectiveConfig
 from speechgen.models.tokenizers.wav2vec2_kmeans.generate import KMeansTokenizer
-from speechgen.models.tokenizers.wav2vec2_kmeans.model import Centroids, PretrainedEncoder, build
+from speechgen.models.tokenizers.wav2vec2_kmeans.model import Centroids, PretrainedEncoder, build, spoken_phones
 from speechgen.models.tokenizers.wav2vec2_kmeans.objective import TokenizerObjective
 from speechgen.text.vocabulary import ENGLISH
 from tests.models.systems import MEL, batch, mel, speech
@@ -92,7 +92,7 @@ def test_ctc_targets_are_the_phones_in_their_order():
     ids = torch.zeros(2, 12, dtype=torch.long)
     ids[0, :10], ids[1, :3] = torch.tensor(ENGLISH.encode(text)), torch.tensor(ENGLISH.encode(short))
     ids[1, 3:] = ENGLISH.encode(["k"])[0]  # rubbish behind the row
-    targets, lengths = objective()._phones(ids, torch.tensor([10, 3]))
+    targets, lengths = spoken_phones(ids, torch.tensor([10, 3]))
     assert lengths.tolist() == [5, 1] and targets.shape == (2, 5)
     assert ENGLISH.decode(targets[0].tolist()) == ["ð", "ə", "k", "æ", "t"]
     assert ENGLISH.decode(targets[1, :1].tolist()) == ["ɑː"] and targets[1, 1:].eq(0).all()

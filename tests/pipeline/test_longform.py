@@ -6,8 +6,7 @@ import pytest
 import torch
 from torchaudio.functional import resample
 
-from speechgen.pipeline.longform import CEILING, fade_edges, join, limit_peaks, pause_after
-from speechgen.pipeline.silence import speech_span
+from speechgen.pipeline.longform import CEILING, close_piece, fade_edges, limit_peaks, open_piece, pause_after
 
 RATE = 24000
 
@@ -17,31 +16,35 @@ def tone(seconds: float, lead: float = 0.0, tail: float = 0.0) -> torch.Tensor:
     return torch.cat([torch.zeros(int(lead * RATE)), sound, torch.zeros(int(tail * RATE))])
 
 
-@pytest.mark.parametrize(("lead", "tail"), [(0.0, 0.0), (0.1, 0.1), (0.5, 1.0)], ids=["none", "short", "long"])
-def test_the_pause_between_pieces_lasts_as_told_whatever_silence_they_bring(lead, tail):
-    joined = join([tone(0.5, 0, tail), tone(0.5, lead, 0)], [0.3], RATE)
-    assert len(joined) / RATE == pytest.approx(1.3, abs=0.03)
-    middle = joined[int(0.53 * RATE) : int(0.77 * RATE)]
-    assert middle.abs().max() < 1e-3
+@pytest.mark.parametrize("tail", [0.0, 0.1, 1.0], ids=["none", "short", "long"])
+def test_the_pause_behind_a_piece_lasts_as_told_whatever_silence_it_brings(tail):
+    closed = close_piece(tone(0.5, 0, tail), RATE, 0.3)
+    assert len(closed) / RATE == pytest.approx(0.8, abs=0.011)
+    assert closed[int(0.53 * RATE) :].abs().max() < 1e-3
 
 
-def test_joining_does_not_touch_the_speech():
-    first, second = tone(0.5), tone(0.4)
-    joined = join([first, second], [0.2], RATE)
-    torch.testing.assert_close(joined[: len(first)], first)
-    torch.testing.assert_close(joined[-len(second) :], second)
+@pytest.mark.parametrize("lead", [0.0, 0.02, 0.5])
+def test_little_silence_is_left_before_a_piece(lead):
+    opened = open_piece(tone(0.5, lead, 0), RATE)
+    assert len(opened) / RATE == pytest.approx(0.5 + min(lead, 0.03), abs=0.011)
 
 
-def test_a_piece_without_samples_is_joined_without_harm():
-    assert speech_span(join([tone(0.5), torch.zeros(0), tone(0.5)], [0.2, 0.2], RATE), RATE).stop > 0.9 * RATE
+def test_the_speech_of_a_piece_is_not_touched():
+    padded = tone(0.5, 0.2, 0.2)
+    made = close_piece(open_piece(padded, RATE), RATE, 0.2)
+    start = int(0.03 * RATE)
+    torch.testing.assert_close(made[start : start + RATE // 2], tone(0.5), atol=1e-6, rtol=0)
 
 
-def test_a_long_noisy_gap_is_crossed_without_a_jump():
+def test_a_piece_without_samples_or_sound_does_no_harm():
+    assert len(close_piece(open_piece(torch.zeros(0), RATE), RATE, 0.2)) == int(0.2 * RATE)
+    assert close_piece(open_piece(torch.zeros(500), RATE), RATE, 0.2).eq(0).all()
+
+
+def test_background_noise_behind_a_piece_ends_without_a_jump():
     noise = 1e-3 * torch.randn(RATE, generator=torch.Generator().manual_seed(0))
-    left, right = torch.cat([tone(0.5), noise]), torch.cat([noise, tone(0.5)])
-    joined = join([left, right], [0.2], RATE)
-    gap = joined[int(0.52 * RATE) : int(0.68 * RATE)]
-    assert gap.diff().abs().max() < 8e-3
+    closed = close_piece(torch.cat([tone(0.5), noise]), RATE, 0.2)
+    assert closed[int(0.52 * RATE) :].diff().abs().max() < 8e-3 and closed[-1] == 0
 
 
 def test_edges_start_and_end_at_zero_and_the_middle_is_kept():

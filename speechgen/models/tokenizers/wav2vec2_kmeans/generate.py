@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from speechgen.audio.resample import resample
 from speechgen.audio.spectrogram import mel_spectrogram
 from speechgen.core.types import SemanticTokens, Waveform
 from speechgen.models.tokenizers.wav2vec2_kmeans.config import TokenizerConfig
-from speechgen.models.tokenizers.wav2vec2_kmeans.model import MelEncoder, PretrainedEncoder
+from speechgen.models.tokenizers.wav2vec2_kmeans.model import MelEncoder, PretrainedEncoder, spoken_phones
 
 _PRETRAINED_RATE = 16000
 
@@ -38,3 +39,17 @@ class KMeansTokenizer:
         """Tokenise; rows shorter than the batch are padded with whatever falls out, see `lengths`."""
         hidden, lengths = self.features(audio)
         return SemanticTokens(self.network.centroids(hidden), lengths, self.rate, self.size)
+
+    @torch.inference_mode()
+    def fit(self, audio: Waveform, phonemes: Tensor) -> float | None:
+        """Return the CTC log probability of `phonemes [S]` in one row of audio, by phone; None for a pretrained encoder."""
+        if isinstance(self.network, PretrainedEncoder):
+            return None
+        mel = mel_spectrogram(audio, self.config.mel)
+        logits, lengths = self.network(mel.values, mel.lengths)
+        size = torch.tensor([len(phonemes)], device=phonemes.device)
+        phones, count = spoken_phones(phonemes[None], size)
+        losses = F.ctc_loss(
+            logits.float().log_softmax(-1).transpose(0, 1), phones.to(logits.device), lengths, count, reduction="none"
+        )
+        return -float(losses[0]) / max(1, int(count[0]))

@@ -17,6 +17,16 @@ from torch.nn.utils.rnn import pad_sequence
 from speechgen.models.tokenizers.wav2vec2_kmeans.config import TokenizerConfig
 from speechgen.nn.conformer import Conformer
 from speechgen.nn.masks import valid_mask
+from speechgen.text.vocabulary import ENGLISH
+
+
+def spoken_phones(ids: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """Keep the phones of [B, S] and close the gaps: stress marks, spaces and punctuation have no sound of their own."""
+    phones = torch.tensor(sorted(ENGLISH.phone_ids), device=ids.device)
+    keep = valid_mask(lengths, ids.shape[1]) & torch.isin(ids, phones)
+    order = torch.argsort((~keep).int(), dim=1, stable=True)
+    counts = keep.sum(1)
+    return (ids * keep).gather(1, order)[:, : max(1, int(counts.max()))], counts
 
 
 class Centroids(nn.Module):

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from speechgen.core.errors import UserError
 from speechgen.core.protocols import Batch, Sample, Update
 from speechgen.models.tokenizers.wav2vec2_kmeans.config import TokenizerConfig, TokenizerObjectiveConfig
+from speechgen.models.tokenizers.wav2vec2_kmeans.model import spoken_phones
 from speechgen.nn.masks import masked_mean, valid_mask
-from speechgen.text.vocabulary import ENGLISH
 
 
 class TokenizerObjective:
@@ -44,19 +44,11 @@ class TokenizerObjective:
             loss = masked_mean(F.cross_entropy(logits.transpose(1, 2), labels, reduction="none"), valid)
             error = masked_mean((logits.argmax(-1) != labels).float(), valid)
             return loss, {"frame_error": error.detach()}
-        targets, target_lengths = self._phones(batch["phonemes"], batch.lengths["phonemes"])
+        targets, target_lengths = spoken_phones(batch["phonemes"], batch.lengths["phonemes"])
         losses = F.ctc_loss(
             logits.log_softmax(-1).transpose(0, 1), targets, lengths, target_lengths, reduction="none", zero_infinity=True
         )
         return losses.sum() / target_lengths.sum().clamp(min=1), {}
-
-    def _phones(self, ids: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Keep the phones of [B, S] and close the gaps: stress marks, spaces and punctuation have no sound of their own."""
-        phones = torch.tensor(sorted(ENGLISH.phone_ids), device=ids.device)
-        keep = valid_mask(lengths, ids.shape[1]) & torch.isin(ids, phones)
-        order = torch.argsort((~keep).int(), dim=1, stable=True)
-        counts = keep.sum(1)
-        return (ids * keep).gather(1, order)[:, : max(1, int(counts.max()))], counts
 
     def _augment(self, mel: Tensor, lengths: Tensor, rng: torch.Generator) -> Tensor:
         """SpecAugment (Park et al., 2019): replace spans of time and a band of frequency by the utterance's mean."""
@@ -89,7 +81,7 @@ class TokenizerObjective:
         from torchaudio.functional import edit_distance
 
         logits, lengths = self.parts["network"](batch["mel"], batch.lengths["mel"])
-        targets, target_lengths = self._phones(batch["phonemes"], batch.lengths["phonemes"])
+        targets, target_lengths = spoken_phones(batch["phonemes"], batch.lengths["phonemes"])
         errors = total = 0
         for row in range(len(logits)):
             path = torch.unique_consecutive(logits[row, : lengths[row]].argmax(-1))

@@ -16,6 +16,8 @@ class VocosGenerator:
 
     def __init__(self, network: Vocos, config: VocosConfig) -> None:
         self.network, self.mel = network, config.mel
+        # Three frames for each convolution of width 7, the STFT windows that overlap a sample, and theirs at the edge.
+        self.reach_frames = 3 * (config.depth + 1) + config.mel.n_fft // config.mel.hop_samples
 
     @torch.inference_mode()
     def generate(self, mel: Mel, *, rng: torch.Generator, progress: Progress | None = None) -> Waveform:

@@ -1,0 +1,113 @@
+"""One piece of text as chunks of sound, each handed on before the next is made.
+
+tokens of the piece -> spans of tokens -> mel of a span, behind what was made before -> samples that no later frame changes
+
+Each span's mel is generated with the mel before it visible, so that it continues it; some tokens behind the span are
+generated with it and thrown away, so that it ends knowing what comes. The vocoder runs again over as many frames on either
+side as it can see: what is handed on is, sample for sample, what it would make of the whole mel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from speechgen.core.protocols import Vocoder
+from speechgen.core.types import Mel, SemanticTokens
+from speechgen.pipeline.longform import limit_peaks
+
+__all__ = ["Span", "VocoderStream", "behind", "spans", "take"]
+
+FIRST_SECONDS = 0.9
+"""The first chunk: longer than the vocoder's reach, as short as leaves a fast first sound."""
+GROWTH = 2.0
+LONGEST_SECONDS = 6.0
+AHEAD_SECONDS = 0.3
+VISIBLE_SECONDS = 2.0
+"""How much of what was made stays visible to the next span."""
+LIMITER_FRAMES = 4
+
+
+@dataclass(frozen=True)
+class Span:
+    """Tokens [start, stop) of a piece are handed on, those up to `ahead` are generated too."""
+
+    start: int
+    stop: int
+    ahead: int
+
+
+def spans(count: int, rate: float) -> Iterator[Span]:
+    """Cut `count` tokens into spans that grow; the last is never shorter than half of the first."""
+    start, seconds = 0, FIRST_SECONDS
+    while start < count:
+        stop = start + max(1, round(seconds * rate))
+        if count - stop < 0.5 * FIRST_SECONDS * rate:
+            stop = count
+        yield Span(start, stop, min(count, stop + round(AHEAD_SECONDS * rate)))
+        start, seconds = stop, min(LONGEST_SECONDS, GROWTH * seconds)
+
+
+def take(tokens: SemanticTokens, start: int, stop: int) -> SemanticTokens:
+    """Tokens [start, stop) of one row."""
+    ids = tokens.ids[:, start:stop]
+    return SemanticTokens(ids, torch.full_like(tokens.lengths, ids.shape[1]), tokens.rate, tokens.size)
+
+
+def behind(
+    reference: Mel, reference_tokens: SemanticTokens, made: Tensor, tokens: SemanticTokens
+) -> tuple[Mel, SemanticTokens]:
+    """The prompt of a span: the reference, then the last VISIBLE_SECONDS of what was made.
+
+    Args:
+        reference: the voice.
+        reference_tokens: its tokens.
+        made: [1, T, M] the piece's mel so far.
+        tokens: the tokens of `made`.
+    """
+    rate = reference.settings.frame_rate / tokens.rate
+    count = min(tokens.ids.shape[1], round(VISIBLE_SECONDS * tokens.rate))
+    kept = take(tokens, tokens.ids.shape[1] - count, tokens.ids.shape[1])
+    values = torch.cat((reference.values, made[:, made.shape[1] - round(count * rate) :]), dim=1)
+    ids = torch.cat((reference_tokens.ids, kept.ids), dim=1)
+    sizes = (torch.tensor([x.shape[1]], device=x.device) for x in (values, ids))
+    return (
+        Mel(values, next(sizes), reference.settings),
+        SemanticTokens(ids, next(sizes), tokens.rate, tokens.size),
+    )
+
+
+class VocoderStream:
+    """Renders a mel that grows. Peaks are limited, too, and equally independent of where the mel was cut.
+
+    Args:
+        vocoder: draws no noise, or the same for equal frames.
+        rng: for the vocoder.
+    """
+
+    def __init__(self, vocoder: Vocoder, rng: torch.Generator) -> None:
+        self._vocoder, self._rng = vocoder, rng
+        self._reach = vocoder.reach_frames + LIMITER_FRAMES
+        self._frames: Tensor | None = None  # [1, T, M], from frame `_first` on
+        self._first = self._done = 0  # frames: dropped, and rendered
+
+    def push(self, frames: Tensor, *, last: bool) -> Tensor:
+        """Add `frames [1, T, M]`; return the samples [L] that are now certain, which may be none."""
+        self._frames = frames if self._frames is None else torch.cat((self._frames, frames), dim=1)
+        total = self._first + self._frames.shape[1]
+        ready = total - 1 if last else total - 1 - self._reach
+        if ready <= self._done:
+            return frames.new_zeros(0)
+        low = max(self._first, self._done - self._reach)
+        window = self._frames[:, low - self._first :]
+        mel = Mel(window, torch.tensor([window.shape[1]], device=window.device), self._vocoder.mel)
+        hop, audio = self._vocoder.mel.hop_samples, self._vocoder.generate(mel, rng=self._rng)
+        samples = limit_peaks(audio.samples[0].float().cpu(), audio.rate)
+        samples = samples[(self._done - low) * hop : (ready - low) * hop]
+        self._done = ready
+        drop = max(0, ready - self._reach - self._first)
+        self._frames, self._first = self._frames[:, drop:], self._first + drop
+        return samples
