@@ -60,13 +60,15 @@ def write_audio(path: Path, samples: Tensor, rate: int, *, format: str | None = 
         comment: provenance, stored in the file's metadata.
 
     Raises:
-        UserError: unknown format, missing folder, or the disk refuses.
+        UserError: unknown format, missing folder, samples that are not finite, or the disk refuses.
     """
     name = (format or path.suffix.lstrip(".")).lower()
     if name not in FORMATS:
         raise UserError(f"cannot write {path} as {name!r}: formats are {', '.join(FORMATS)}")
     if not path.parent.is_dir():
         raise UserError(f"no such folder: {path.parent}")
+    if not samples.isfinite().all():
+        raise UserError(f"cannot write {path}: the audio holds NaN or infinite samples, so what made it has failed")
     container, subtype = FORMATS[name]
     # Encoded in memory, because libsndfile does not report every failure to write.
     encoded = io.BytesIO()

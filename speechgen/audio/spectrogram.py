@@ -21,6 +21,7 @@ __all__ = ["log_mel", "mel_spectrogram"]
 
 
 @lru_cache(maxsize=8)
+@torch.inference_mode(False)  # kept for later calls, which may need gradients through it
 def _filters(settings: MelSettings) -> Tensor:
     return melscale_fbanks(
         settings.n_fft // 2 + 1, 0.0, settings.sample_rate / 2, settings.num_bins, settings.sample_rate, mel_scale="htk"

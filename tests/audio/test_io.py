@@ -139,3 +139,10 @@ def test_a_half_written_file_is_never_visible(tmp_path, monkeypatch, suffix, ste
         write_audio(path, tone(1.0), RATE)
     monkeypatch.undo()
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_not_finite_is_not_written_as_noise(tmp_path, value):
+    with pytest.raises(UserError, match="NaN or infinite"):
+        write_audio(tmp_path / "a.wav", torch.tensor([0.1, value]), RATE)
+    assert not list(tmp_path.iterdir())

@@ -121,3 +121,21 @@ def test_peaks_stay_below_full_scale():
 )
 def test_silence_is_not_amplified(samples):
     assert torch.equal(normalize_level(samples, RATE), samples)
+
+
+def test_a_ratio_of_large_terms_takes_neither_memory_nor_time():
+    """22051 and 24000 have no common factor; the exact filter would have 529 million taps."""
+    tone = torch.sin(2 * torch.pi * 1000 * torch.arange(22051) / 22051)
+    audio = resample(Waveform.single(tone, 22051), RATE)
+    expected = torch.sin(2 * torch.pi * 1000 * torch.arange(RATE) / RATE)
+    assert audio.samples.shape[1] == audio.lengths[0] and abs(audio.samples.shape[1] - RATE) <= 1
+    torch.testing.assert_close(audio.samples[0, 100 : RATE - 100], expected[100:-100], rtol=0, atol=0.03)
+
+
+def test_a_mel_has_gradients_even_if_the_first_one_was_made_in_inference():
+    settings = MelSettings(num_bins=20)
+    with torch.inference_mode():
+        log_mel(torch.rand(1, 2000), settings)
+    samples = torch.rand(1, 2000, requires_grad=True)
+    log_mel(samples, settings).sum().backward()
+    assert samples.grad.abs().sum() > 0
