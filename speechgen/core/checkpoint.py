@@ -91,12 +91,12 @@ def save(
         state: the network's state dict.
         recipe: text of the recipe.
         metrics: measured figures.
-        dtype: what floating point weights are stored as.
+        dtype: what floating point weights are stored as; a tensor with values beyond its range stays float32.
 
     Raises:
         UserError: the disk refuses.
     """
-    tensors = {key: (v.to(dtype) if v.is_floating_point() else v).detach().cpu().contiguous() for key, v in state.items()}
+    tensors = {key: _stored(value.detach(), dtype).cpu().contiguous() for key, value in state.items()}
     beside = folder / f".model.{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -108,6 +108,13 @@ def save(
     finally:
         with suppress(OSError):
             beside.unlink()
+
+
+def _stored(value: Tensor, dtype: torch.dtype) -> Tensor:
+    if not value.is_floating_point():
+        return value
+    small = value.to(dtype)
+    return small if torch.equal(small.isfinite(), value.isfinite()) else value.float()
 
 
 def _write_texts(folder: Path, info: CheckpointInfo, recipe: str, metrics: Mapping[str, float] | None) -> None:
@@ -149,10 +156,10 @@ def load(folder: Path, device: torch.device | str = "cpu") -> Loaded:
         state = load_file(path)
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path} is missing or damaged ({error}): restore or pull the checkpoint again") from error
-    network = spec.build(config)
     try:
+        network = spec.build(config)
         network.load_state_dict(state, strict=True)
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         raise UserError(f"{path} does not fit {info.model}: {' '.join(str(error).split())[:300]}") from error
     return Loaded(folder, info, spec, config, network.float().eval().to(device))
 

@@ -86,7 +86,9 @@ def validate(model: type[Model], content: Any, source: str) -> Model:
         if fault["type"] == "extra_forbidden":
             problem = unknown("key", str(fault["loc"][-1]), _keys_at(model, fault["loc"][:-1]))
             raise UserError(f"{source}: {path}: {problem}") from None
-        raise UserError(f"{source}: {path or 'top level'}: {fault['msg']} (given: {fault['input']!r})") from None
+        # What lacks a key, or does not fit together, is a whole section: too much to repeat.
+        given = "" if isinstance(fault["input"], dict) else f" (given: {fault['input']!r})"
+        raise UserError(f"{source}: {path or 'top level'}: {fault['msg']}{given}") from None
 
 
 def _keys_at(model: type[BaseModel], location: Sequence[Any]) -> list[str]:

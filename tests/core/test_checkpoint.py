@@ -145,3 +145,18 @@ def test_every_model_folder_is_found_under_its_own_name():
     found = registry.names()
     assert len(found) >= 4
     assert all(registry.get(name).role == role for name, role in found.items())
+
+
+def test_weights_beyond_half_precision_are_kept_in_single(tmp_path, saved):
+    loaded = checkpoint.load(saved)
+    state = dict(loaded.network.state_dict())
+    state["head.out.bias"] = torch.full_like(state["head.out.bias"], 1e5)
+    checkpoint.save(tmp_path / "large", loaded.info, state, dtype=torch.float16)
+    assert checkpoint.load(tmp_path / "large").network.state_dict()["head.out.bias"].eq(1e5).all()
+
+
+def test_sizes_that_do_not_fit_together_are_one_clear_line(tmp_path):
+    folder = save_checkpoint(tmp_path / "acoustic", "e2_tts")
+    change(folder, config={**checkpoint.read_info(folder).config, "num_heads": 3})
+    with pytest.raises(UserError, match="does not fit e2_tts: width 16 does not split into 3 heads"):
+        checkpoint.load(folder)

@@ -120,3 +120,13 @@ def test_yaml_cannot_run_code(tmp_path: Path):
 def test_a_name_that_resembles_nothing_lists_what_there_is():
     assert str(unknown("voice", "qqq", ["anna", "bob"])) == "unknown voice 'qqq': allowed: anna, bob"
     assert str(unknown("voice", "ana", ["anna", "bob"])) == "unknown voice 'ana': did you mean 'anna'? allowed: anna, bob"
+
+
+def test_a_missing_key_is_told_without_repeating_the_whole_section():
+    class Needy(StrictModel):
+        steps: int
+        rate: float = 1.0
+
+    with pytest.raises(UserError) as caught:
+        validate(Needy, {"rate": 2.5}, "recipe.yaml")
+    assert str(caught.value) == "recipe.yaml: steps: Field required"
