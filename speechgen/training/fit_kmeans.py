@@ -57,7 +57,7 @@ def open_encoder(source: Path) -> Loaded:
     from transformers import AutoModel
 
     spec = registry.get(_MODEL)
-    config = validate(spec.config, {"pretrained": settings}, str(source / "config.json"))
+    config = validate(spec.config, {"pretrained": settings, "layer": 1}, str(source / "config.json"))
     network = spec.build(config)
     network.encoder = AutoModel.from_pretrained(source, local_files_only=True, use_safetensors=True)
     info = CheckpointInfo(

@@ -72,4 +72,6 @@ def test_what_cannot_be_fitted_is_refused(tmp_path: Path, prepared: Path):
         fit_kmeans(encoder, [tmp_path], tmp_path / "out", layer=1, clusters=4)
     with pytest.raises(UserError, match="no encoder"):
         fit_kmeans(tmp_path / "nowhere", [prepared], tmp_path / "out", layer=1, clusters=4)
+    with pytest.raises(UserError, match="layer 3 is not there, the encoder has 2"):
+        fit_kmeans(encoder, [prepared], tmp_path / "out", layer=3, clusters=4)
     assert not (tmp_path / "out").exists()
