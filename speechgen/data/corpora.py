@@ -40,7 +40,8 @@ def read_folder(source: Path, language: str) -> list[Utterance]:
     """
     metadata = source if source.is_file() else _find_metadata(source)
     try:
-        lines = metadata.read_text(encoding="utf-8-sig").splitlines()
+        # Not splitlines(): a text may hold other separators, such as U+2028.
+        lines = metadata.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise UserError(f"{metadata} is not UTF-8 text ({error}): save it as UTF-8") from error
     rows = list(_json_rows(lines, metadata) if metadata.suffix == ".jsonl" else _table_rows(lines, metadata))

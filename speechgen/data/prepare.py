@@ -62,7 +62,7 @@ def prepare_corpus(
         progress: told of each step.
 
     Raises:
-        UserError: unknown corpus or feature, unreadable metadata, or not one usable utterance.
+        UserError: unknown corpus or feature, unreadable metadata, not one usable utterance, or `out` holds something else.
     """
     for name in features:
         if name not in FEATURES:
@@ -71,14 +71,16 @@ def prepare_corpus(
         raise UserError("the tokens feature needs a tokenizer: give the folder of its checkpoint")
     if (out / "cuts.jsonl.gz").is_file():
         report = Report.load(out)
-        if report.corpus != corpus:
+        if (report.corpus, Path(report.source).resolve()) != (corpus, source.resolve()) or report.speed not in (None, speed):
+            played = "" if report.speed in (None, 1.0) else f" at speed {report.speed:g}"
+            wanted = f"{corpus} of {source}" + ("" if speed == 1 else f" at speed {speed:g}")
             raise UserError(
-                f"{out} holds {report.corpus} of {report.source}, not {corpus}: choose another folder to prepare into"
+                f"{out} holds {report.corpus} of {report.source}{played}, not {wanted}: choose another folder to prepare into"
             )
     else:
         utterances = _utterances(corpus, source, out, language, hours, jobs, progress)
         utterances = [replace(utterance, speed=speed) for utterance in utterances]
-        report = store_audio(utterances, out, Report(corpus, str(source)), jobs=jobs, progress=progress)
+        report = store_audio(utterances, out, Report(corpus, str(source), speed), jobs=jobs, progress=progress)
     add_features(out, features, language=language, tokenizer=tokenizer, jobs=jobs, progress=progress)
     return report
 

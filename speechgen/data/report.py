@@ -37,6 +37,8 @@ class Report:
 
     corpus: str
     source: str
+    speed: float | None = None
+    """What the audio is played at; None if it was prepared before this was noted."""
     utterances: int = 0
     hours: float = 0.0
     speakers: int = 0
@@ -60,16 +62,6 @@ class Report:
     def load(cls, folder: Path) -> Report:
         """Read `report.json`."""
         return cls(**json.loads((folder / "report.json").read_text(encoding="utf-8")))
-
-    def lines(self) -> list[str]:
-        """Return a summary for people."""
-        result = [f"{self.utterances} utterances, {self.hours:.2f} hours, {self.speakers} speakers"]
-        for title, kinds, found in (("left out", FAULTS, self.faults), ("noted", WARNINGS, self.warnings)):
-            for kind, meaning in kinds.items():
-                if ids := found.get(kind):
-                    examples = ", ".join(ids[:3]) + (" ..." if len(ids) > 3 else "")
-                    result.append(f"{title}: {len(ids)} {kind} ({meaning}): {examples}")
-        return result
 
 
 def text_outliers(cuts: list[MonoCut], threshold: float = 4.5, minimum: int = 20) -> set[str]:

@@ -215,3 +215,21 @@ def test_a_missing_flite_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match="apt install flite"):
         prepare_corpus(tmp_path / "sentences.txt", tmp_path / "out", corpus="flite")
+
+
+def test_a_prepared_folder_is_not_taken_for_another_corpus_or_speed(corpus, tmp_path):
+    """Its features would be kept, and what was asked for would silently not be made."""
+    source, out = corpus(), tmp_path / "out"
+    prepare_corpus(source, out, ("audio",))
+    prepare_corpus(source.parent / "." / source.name, out, ("mel",))
+    for changed, speed in ((corpus("plain"), 1.0), (source, 0.9)):
+        with pytest.raises(UserError, match="choose another folder"):
+            prepare_corpus(changed, out, ("audio",), speed=speed)
+
+
+def test_a_line_of_json_may_hold_other_line_separators(tmp_path):
+    write_tone(tmp_path / "a.wav")
+    entry = json.dumps({"audio": "a.wav", "text": "one\u2028two"}, ensure_ascii=False)
+    (tmp_path / "metadata.jsonl").write_text(entry + "\n", encoding="utf-8")
+    prepare_corpus(tmp_path, tmp_path / "out", ("audio",))
+    assert [cut.supervisions[0].text for cut in load_cuts(tmp_path / "out")] == ["one\u2028two"]
