@@ -115,7 +115,8 @@ def additive_loss(
     """
     text_scores, token_scores = text_scores.float(), token_scores.float()
     text_peak, token_peak = text_scores.detach().amax(-1, keepdim=True), token_scores.detach().amax(-1, keepdim=True)
-    product = (text_scores - text_peak).exp() @ (token_scores - token_peak).exp().transpose(1, 2)  # [B, S, U + 1]
+    with torch.autocast(text_scores.device.type, enabled=False):  # it would round the product to bf16
+        product = (text_scores - text_peak).exp() @ (token_scores - token_peak).exp().transpose(1, 2)  # [B, S, U + 1]
     normaliser = product.clamp(min=1e-30).log() + text_peak + token_peak.transpose(1, 2)
     target = F.pad(tokens, (0, 1))  # [B, U + 1]
     emit = text_scores.gather(2, target[:, None].expand(-1, text_scores.shape[1], -1))

@@ -201,3 +201,13 @@ def test_windows_follow_the_occupation():
 
 def test_windows_as_wide_as_the_lattice_start_at_zero():
     assert choose_windows(torch.rand(2, 3, 5), lengths(3, 3), lengths(4, 4), 5).eq(0).all()
+
+
+def test_the_additive_loss_is_as_exact_under_autocast():
+    """Its normaliser is a matrix product, which autocast would round to bf16."""
+    text, tokens = torch.randn(1, 3, 5), torch.randn(1, 5, 5)
+    labels, lengths = torch.tensor([[0, 1, 2, 3]]), (torch.tensor([3]), torch.tensor([4]))
+    exact = additive_loss(text, tokens, labels, *lengths)
+    with torch.autocast("cpu", torch.bfloat16):
+        under = additive_loss(text, tokens, labels, *lengths)
+    assert torch.equal(under.loss, exact.loss) and torch.equal(under.occupation, exact.occupation)

@@ -14,7 +14,7 @@ from speechgen.core.random import generator
 from speechgen.core.types import SemanticTokens, Text
 from speechgen.losses.transducer import transducer_loss
 from speechgen.models.semantic.token_transducer.config import TransducerConfig, TransducerObjectiveConfig, TransducerOptions
-from speechgen.models.semantic.token_transducer.generate import TransducerGenerator
+from speechgen.models.semantic.token_transducer.generate import TransducerGenerator, _at_speed
 from speechgen.models.semantic.token_transducer.model import TokenTransducer, TransducerInputs
 from speechgen.models.semantic.token_transducer.objective import TransducerObjective
 from speechgen.nn.masks import valid_mask
@@ -162,6 +162,10 @@ def test_speed_is_exact_and_keeps_the_order():
     assert torch.equal(fast, plain[:, 1::2]) or fast.shape[1] == round(count / 2)
     for speed in (0.8, 1.25):
         assert generate(temperature=1.0, top_k=0, speed=speed).shape[1] == round(count / speed)
+
+
+def test_a_single_token_is_not_lost_at_double_speed():
+    assert _at_speed(1, 2.0).tolist() == [0] and _at_speed(0, 2.0).tolist() == []
 
 
 def test_durations_tell_at_every_speed_which_symbol_each_token_belongs_to():

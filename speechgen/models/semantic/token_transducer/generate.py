@@ -65,6 +65,6 @@ class TransducerGenerator:
 
 
 def _at_speed(count: int, speed: float) -> Tensor:
-    """Indices of `count` tokens, repeated or dropped evenly so that the pace changes by exactly `speed`."""
-    index = ((torch.arange(round(count / speed)) + 0.5) * speed).long()
+    """Indices of `count` tokens, repeated or dropped evenly so that the pace changes by exactly `speed`; one at least stays."""
+    index = ((torch.arange(max(min(1, count), round(count / speed))) + 0.5) * speed).long()
     return index.clamp(max=max(0, count - 1))
