@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from speechgen.cli.batch import batch
 from speechgen.cli.doctor import doctor
 from speechgen.cli.eval import evaluate
 from speechgen.cli.fit_kmeans import fit_kmeans
@@ -37,6 +38,7 @@ app = typer.Typer(
     context_settings={"token_normalize_func": lambda name: name.replace("_", "-"), "help_option_names": ["-h", "--help"]},
 )
 app.command()(synth)
+app.command()(batch)
 app.command()(vocode)
 app.command()(prepare)
 app.command()(train)

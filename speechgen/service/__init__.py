@@ -2,6 +2,7 @@
 
 requests   SynthesisRequest: everything that can be asked, checked
 engine     Engine: loads pipelines once, speaks, copies through a vocoder; Speaker for Python users
+batch      many rows of a list spoken, resumable; batch_rows reads the list, manifest notes what is finished
 results    SynthesisResult: samples with rate, seed, timings; saves and plots itself
 catalog    finds checkpoints, pipelines and voices
 voices     stored voices, and the voice of a request

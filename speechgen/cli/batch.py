@@ -1,0 +1,75 @@
+"""`speechgen batch`: a list of texts to a folder of audio files, resumable."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from speechgen.cli.console import FORMATS, note, progress_bar, use_offline, warn
+
+__all__ = ["batch"]
+
+
+def batch(
+    items: Annotated[
+        Path,
+        typer.Option(
+            "--list", help=".csv, .tsv or .jsonl; columns: text or file, ref or voice, out, seed, speed, ... as of synth."
+        ),
+    ],
+    out_dir: Annotated[Path, typer.Option("--out-dir", help="Folder for the files and manifest.jsonl.")],
+    resume: Annotated[bool, typer.Option("--resume", help="Skip rows that are finished and unchanged.")] = False,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Processes, each with its own engine and share of the cores.")] = 1,
+    engine: Annotated[str, typer.Option("--engine", help="local, or ray for a Ray cluster that shares --out-dir.")] = "local",
+    ref: Annotated[
+        Path | None,
+        typer.Option("--ref", "--ref-audio", "--speaker-wav", "--prompt-wav", help="Voice of rows that name none."),
+    ] = None,
+    voice: Annotated[str | None, typer.Option("--voice", help="Voice by name of rows that name none.")] = None,
+    pipeline: Annotated[str, typer.Option("--pipeline", help="Pipeline of rows that name none.")] = "default",
+    language: Annotated[str, typer.Option("--lang", "--language", help="Language of rows that name none.")] = "en-us",
+    speed: Annotated[float | None, typer.Option("--speed", help="Tempo of rows that give none.")] = None,
+    steps: Annotated[int | None, typer.Option("--steps", help="Integration steps of rows that give none.")] = None,
+    guidance: Annotated[float | None, typer.Option("--guidance", help="Guidance of rows that give none.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of rows that give none; otherwise one each, noted.")] = None,
+    format: Annotated[str, typer.Option("--format", help="wav, flac, ogg or mp3, for names without a suffix.")] = "wav",
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Forbid every network access.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print errors only.")] = False,
+) -> None:
+    """Speak every row of a list. The exit code is 1 if a row failed; --resume speaks what is left."""
+    from speechgen.core.errors import UserError
+
+    if format.lower() not in FORMATS:
+        raise UserError(f"unknown format {format!r}: allowed: {', '.join(FORMATS)}")
+    if offline:
+        use_offline()
+
+    from speechgen.service.batch import run_batch
+    from speechgen.service.batch_rows import RowsError, read_rows
+
+    defaults: dict[str, Any] = {"ref": ref and ref.resolve(), "voice": voice, "pipeline": pipeline, "language": language}
+    defaults |= {"speed": speed, "steps": steps, "guidance": guidance, "seed": seed}
+    try:
+        rows = read_rows(items, out_dir, defaults, format=format.lower())
+    except RowsError as error:
+        for fault in error.faults:
+            note(f"speechgen: {items}, {fault}")
+        raise typer.Exit(2) from error
+    with progress_bar("speaking", quiet=quiet) as progress:
+        report = run_batch(rows, out_dir, device=device, jobs=jobs, engine=engine, resume=resume, progress=progress)
+    for entry in report.failed:
+        note(f"speechgen: {items}, row {entry['row']} ({entry['path']}): {entry['error']}")
+    if as_json:
+        counts = {"out_dir": str(out_dir), "spoken": report.spoken, "skipped": report.skipped, "failed": list(report.failed)}
+        typer.echo(json.dumps(counts, ensure_ascii=False))
+    elif not quiet:
+        typer.echo(f"{out_dir}: {report.spoken} spoken, {report.skipped} skipped, {len(report.failed)} failed")
+    if report.failed:
+        if not quiet:
+            warn("speak the failed rows again by --resume")
+        raise typer.Exit(1)

@@ -1,0 +1,188 @@
+"""Batches: many rows spoken by one engine, by several processes, or by Ray; each finished file noted in the manifest.
+
+Workers write the sound, beside and renamed; the process that began the batch alone writes the manifest. A sudden end
+therefore loses at most what was being spoken, and `resume` speaks exactly the rows that the manifest does not hold.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from speechgen.core.errors import UserError
+from speechgen.core.protocols import Progress
+from speechgen.service.batch_rows import Row
+from speechgen.service.engine import Engine
+from speechgen.service.manifest import Manifest, file_digest
+
+__all__ = ["BatchReport", "run_batch"]
+
+ENGINES = ("local", "ray")
+BLOCKS = 1000
+"""At most so many parts of a batch travel to Ray's workers: finished rows come back part by part."""
+
+
+@dataclass(frozen=True)
+class BatchReport:
+    """How a batch ended; `failed` holds the manifest's lines of the rows that did."""
+
+    spoken: int
+    skipped: int
+    failed: tuple[dict[str, Any], ...]
+
+
+def run_batch(
+    rows: list[Row],
+    out_dir: Path,
+    *,
+    device: str = "auto",
+    jobs: int = 1,
+    engine: str = "local",
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> BatchReport:
+    """Speak all rows; a row that fails does not stop the others.
+
+    Args:
+        rows: from `read_rows`.
+        out_dir: for the files and manifest.jsonl.
+        device: where the networks run.
+        jobs: worker processes, each with its own engine and its share of the CPU threads.
+        engine: local, or ray for the nodes of a Ray cluster that share `out_dir`.
+        resume: skip the rows that the manifest says are finished.
+        progress: called with (rows that ended, rows).
+
+    Raises:
+        UserError: the manifest says otherwise, the disk refuses, a worker died, or Ray is not installed.
+    """
+    if engine not in ENGINES:
+        raise UserError(f"unknown engine {engine!r}: allowed: {', '.join(ENGINES)}")
+    if engine == "ray":
+        _import_ray()
+    manifest = Manifest(out_dir)
+    waiting = manifest.begin(rows, resume=resume)
+    skipped = len(rows) - len(waiting)
+    ended = _with_ray(waiting, out_dir, device, jobs) if engine == "ray" else _locally(waiting, out_dir, device, jobs)
+    failed = []
+    for count, entry in enumerate(ended, skipped + 1):
+        manifest.append(entry)
+        if "error" in entry:
+            failed.append(entry)
+        if progress:
+            progress(count, len(rows))
+    return BatchReport(len(waiting) - len(failed), skipped, tuple(sorted(failed, key=lambda entry: int(entry["row"]))))
+
+
+def _speak(engine: Engine, row: Row, out_dir: Path) -> dict[str, Any]:
+    """Speak one row and return its line of the manifest."""
+    entry: dict[str, Any] = {"row": row.number, "path": row.path, "row_sha256": row.digest}
+    path = out_dir / row.path
+    try:
+        result = engine.synthesize(row.request)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        result.save(path)
+    except (UserError, OSError, RuntimeError, MemoryError) as error:
+        return {**entry, "error": " ".join(str(error).split()) or type(error).__name__}
+    return {
+        **entry,
+        "seed": result.seed,
+        "seconds": round(result.seconds, 3),
+        "rtf": round(result.rtf, 4),
+        "sha256": file_digest(path),
+        "warnings": list(result.warnings),
+    }
+
+
+def _locally(rows: list[Row], out_dir: Path, device: str, jobs: int) -> Iterator[dict[str, Any]]:
+    if not rows:
+        return
+    if jobs == 1:
+        engine = Engine(device)
+        for name in dict.fromkeys(row.request.pipeline for row in rows):
+            engine.load(name)  # what is damaged is told once, not for every row
+        for row in rows:
+            yield _speak(engine, row, out_dir)
+        return
+    workers = min(jobs, len(rows))
+    threads = max(1, torch.get_num_threads() // workers)
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(threads,))
+    try:
+        for future in as_completed([pool.submit(_work, row, out_dir, device) for row in rows]):
+            yield future.result()
+    except BrokenProcessPool as error:
+        raise UserError("a worker process died, perhaps for lack of memory: continue by --resume with fewer --jobs") from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _start_worker(threads: int) -> None:
+    """Prepare a worker: its threads; Ctrl-C is the parent's matter; it ends when its parent does, however that was."""
+    torch.set_num_threads(threads)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+
+    def end_with_parent() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+
+
+def _work(row: Row, out_dir: Path, device: str) -> dict[str, Any]:
+    return _speak(_engine(device), row, out_dir)
+
+
+@functools.cache
+def _engine(device: str) -> Engine:
+    """The engine of this worker process."""
+    return Engine(device)
+
+
+def _import_ray() -> Any:
+    try:
+        import ray.data
+    except ImportError as error:
+        raise UserError(f"--engine ray needs Ray ({error}): pip install 'speechgen[ray]'") from error
+    return ray
+
+
+class _RaySpeaker:
+    """What each of Ray's actors runs."""
+
+    def __init__(self, out_dir: str, device: str, threads: int) -> None:
+        torch.set_num_threads(threads)
+        self._engine, self._out_dir = Engine(device), Path(out_dir)
+
+    def __call__(self, item: dict[str, str]) -> dict[str, str]:
+        return {"entry": json.dumps(_speak(self._engine, Row.model_validate_json(item["row"]), self._out_dir))}
+
+
+def _with_ray(rows: list[Row], out_dir: Path, device: str, jobs: int) -> Iterator[dict[str, Any]]:
+    if not rows:
+        return
+    ray = _import_ray()
+    threads = max(1, torch.get_num_threads() // jobs)
+    items = ray.data.from_items([{"row": row.model_dump_json()} for row in rows], override_num_blocks=min(len(rows), BLOCKS))
+    done = items.map(
+        _RaySpeaker,
+        fn_constructor_args=(str(out_dir.resolve()), device, threads),
+        concurrency=jobs,
+        num_cpus=threads,
+        num_gpus=1 if device.startswith("cuda") else None,
+    )
+    for item in done.iter_rows():
+        yield json.loads(item["entry"])
