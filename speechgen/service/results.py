@@ -10,9 +10,8 @@ from typing import Any
 from torch import Tensor
 
 from speechgen.audio.io import write_audio
-from speechgen.audio.spectrogram import log_mel
 from speechgen.core.errors import UserError
-from speechgen.core.types import MelSettings
+from speechgen.pipeline.alignment import Alignment
 
 __all__ = ["SynthesisResult"]
 
@@ -34,6 +33,7 @@ class SynthesisResult:
         pieces: the text as it was spoken, piece by piece.
         warnings: what the user should know.
         provenance: what is written into the metadata of every file.
+        alignment: where phones and tokens of each piece lie, if the models tell.
     """
 
     samples: Tensor = field(repr=False)
@@ -48,6 +48,7 @@ class SynthesisResult:
     pieces: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     provenance: str = "synthetic speech"
+    alignment: tuple[Alignment, ...] = field(default=(), repr=False)
 
     @property
     def seconds(self) -> float:
@@ -91,25 +92,20 @@ class SynthesisResult:
         return path
 
     def plot(self, path: str | Path) -> Path:
-        """Draw waveform and mel spectrogram into a PNG; the file appears whole or not at all.
+        """Draw words, waveform, mel spectrogram, phones and tokens into a PNG; the file appears whole or not at all.
+
+        Copied sound has waveform and mel alone. Sound longer than 20 s is drawn up to there.
 
         Raises:
             UserError: the disk refuses.
         """
-        from matplotlib.figure import Figure
+        from speechgen.service.plot import draw  # matplotlib takes a while
 
-        settings = MelSettings(sample_rate=self.rate)
-        mel = log_mel(self.samples[None], settings)[0]  # [T, M]
-        figure = Figure(figsize=(min(40.0, 4 + 2 * self.seconds), 5), layout="constrained")
-        wave, picture = figure.subplots(2, 1, sharex=True, height_ratios=(1, 3))
-        wave.plot([index / self.rate for index in range(0, len(self.samples), 8)], self.samples[::8].tolist(), linewidth=0.4)
-        wave.set_ylim(-1, 1)
-        picture.imshow(mel.T.numpy(), origin="lower", aspect="auto", extent=(0, self.seconds, 0, settings.num_bins))
-        picture.set(xlabel="seconds", ylabel="mel bin")
         path = Path(path)
         beside = path.with_name(f".{path.name}.{os.getpid()}")
+        figure = draw(self.samples, self.rate, self.alignment)
         try:
-            figure.savefig(beside, format="png", dpi=100)
+            figure.savefig(beside, format="png", metadata={"Description": self.provenance})
             beside.replace(path)
         except OSError as error:
             raise UserError(f"cannot write {path}: {error}") from error
