@@ -67,6 +67,7 @@ class TrainingData:
     Attributes:
         producers: hash of each feature kind that is read, as in its folder's name.
         uses: fingerprint of the checkpoint behind a kind, such as {"tokens": ...}, where there is one.
+        mel: definition of the mels that are read, if any are.
         summary: one line for people: what is used, what is left out and why.
     """
 
@@ -91,6 +92,8 @@ class TrainingData:
             self._stores.append({kind: FeatureStore(path) for kind, path in paths.items() if path})
         made = [(kind, store.producer) for stores in self._stores for kind, store in stores.items()]
         self.uses = {kind: str(producer["tokenizer"]) for kind, producer in made if "tokenizer" in producer}
+        mels = [producer["mel"] for kind, producer in made if kind == "mel" and "mel" in producer]
+        self.mel = MelSettings(**mels[0]) if mels else None
         self._items, self.summary = self._usable(folders)
         self._speakers: dict[tuple[int, str], list[Item]] = defaultdict(list)
         for item in self._items:
@@ -117,6 +120,10 @@ class TrainingData:
             while True:
                 yield ahead.popleft().result()
                 ahead.append(pool.submit(self._read, next(numbers)))
+
+    def largest(self, kind: str) -> int:
+        """The largest value of a feature that is read, such as the last id of `tokens`."""
+        return max(stores[kind].largest() for stores in self._stores if kind in stores)
 
     def validation(self, limit_batches: int, rank: int = 0, world: int = 1) -> list[Batch]:
         """Return at most `limit_batches` batches of one pass, the same ones every time; at least one."""

@@ -118,12 +118,20 @@ class FeatureStore:
 
     def get(self, cut_id: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
         """Return entries [start, stop) of a cut, clipped to what it has: [N] or [N, width]."""
+        first, length = self.offsets[cut_id]
+        stop = length if stop is None else min(stop, length)
+        return self._entries()[first + min(start, length) : first + stop]
+
+    def largest(self) -> int:
+        """The largest value in it, such as the last id that is used; -1 if it is empty."""
+        return int(self._entries().max(initial=-1))
+
+    def _entries(self) -> NDArray[Any]:
+        """All entries [N] or [N, width]."""
         if self._data is None:
             shape = (-1, self.width) if self.width else (-1,)
             size = (self.path / "data.bin").stat().st_size
             # An empty file cannot be mapped.
             flat = np.memmap(self.path / "data.bin", self.dtype, mode="r") if size else np.empty(0, self.dtype)
             self._data = flat.reshape(shape)
-        first, length = self.offsets[cut_id]
-        stop = length if stop is None else min(stop, length)
-        return self._data[first + min(start, length) : first + stop]
+        return self._data

@@ -14,7 +14,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from lightning.fabric import Fabric
@@ -28,6 +28,7 @@ from speechgen.core.protocols import Batch, Objective
 from speechgen.core.random import mix
 from speechgen.core.types import MelSettings
 from speechgen.data.batching import TrainingData
+from speechgen.data.decode import RATE
 from speechgen.text.vocabulary import ENGLISH
 from speechgen.training import state
 from speechgen.training.logging import ProgressStyle
@@ -101,6 +102,7 @@ def train(
     warm = warm_start(network, init) if init and not resuming else None
     objective: Objective = loaded.spec.objective(network, loaded.config, loaded.objective_config)
     data = TrainingData(data_folders, objective.fields, recipe.data, settings.seed)
+    _check_sizes(loaded.config, data)
     export = exporter(loaded, objective.fields, data.uses, out)
     trainer = Trainer(objective, recipe.optim, settings, out, fabric=fabric, export=export, progress=progress)
 
@@ -185,6 +187,21 @@ def _build(loaded: LoadedRecipe) -> nn.Module:
         return loaded.spec.build(loaded.config)
     except ValueError as error:
         raise UserError(f"recipe: model.config does not fit together: {error}") from error
+
+
+def _check_sizes(config: Any, data: TrainingData) -> None:
+    """Refuse a network whose alphabet is too small for the data, or whose mel or rate is another than the data's."""
+    for kind, setting in (("tokens", "num_tokens"), ("phonemes", "vocabulary_size"), ("labels", "vocabulary_size")):
+        size = getattr(config, setting, None)
+        if size is not None and kind in data.producers and (least := data.largest(kind) + 1) > size:
+            raise UserError(f"recipe: model.config.{setting} is {size}, but the data has {kind} for {least}: set it to {least}")
+    mel = getattr(config, "mel", None)
+    if mel and data.mel and mel != data.mel:
+        raise UserError(f"recipe: model.config.mel is {mel}, but the data was prepared with {data.mel}: leave it out")
+    if mel and "audio" in data.producers and mel.sample_rate != RATE:
+        raise UserError(
+            f"recipe: model.config.mel.sample_rate is {mel.sample_rate}, but prepared audio has {RATE}: leave it out"
+        )
 
 
 def exporter(loaded: LoadedRecipe, fields: Sequence[str], uses: Mapping[str, str], out: Path) -> Export:

@@ -33,7 +33,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six utterances of two speakers with every feature."""
     folder = tmp_path_factory.mktemp("prepared")
     kinds = ("audio", "mel", "phonemes", "tokens", "labels")
-    writers = {kind: FeatureWriter(folder, kind, {"tokenizer" if kind == "tokens" else "made": "f0"}) for kind in kinds}
+    producers = {"tokens": {"tokenizer": "f0"}, "mel": {"mel": MEL.model_dump()}}
+    writers = {kind: FeatureWriter(folder, kind, producers.get(kind, {"made": "f0"})) for kind in kinds}
     for writer in writers.values():
         writer.__enter__()
     cuts = []
@@ -146,3 +147,20 @@ def test_sizes_that_do_not_fit_together_are_one_clear_line(name, setting, said, 
 def test_a_checkpoint_says_the_mel_its_model_was_configured_with(prepared, tmp_path):
     run(load_recipe(SMOKE["vocos"], ["model.config.mel.floor=1e-6", "trainer.steps=2"]), prepared, tmp_path)
     assert checkpoint.read_info(tmp_path / "checkpoint").mel == MEL.model_copy(update={"floor": 1e-6})
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "said"),
+    [
+        ("e2_tts", "num_tokens=7", "num_tokens is 7, but the data has tokens for 8: set it to 8"),
+        ("token_transducer", "num_tokens=7", "num_tokens is 7"),
+        ("token_transducer", "vocabulary_size=40", "vocabulary_size is 40, but the data has phonemes for"),
+        ("wav2vec2_kmeans", "vocabulary_size=40", "vocabulary_size is 40"),
+        ("e2_tts", "mel.floor=1e-6", "floor=1e-06, but the data was prepared with"),
+        ("vocos", "mel.sample_rate=22050", "sample_rate is 22050, but prepared audio has 24000"),
+    ],
+)
+def test_a_network_that_is_not_of_the_sizes_of_the_data_is_refused(name, setting, said, prepared, tmp_path):
+    """An id one past the tokens would pass for the filler; a mel called another would be joined to the wrong vocoder."""
+    with pytest.raises(UserError, match=said):
+        run(load_recipe(SMOKE[name], [f"model.config.{setting}"]), prepared, tmp_path)
