@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from speechgen.cli.batch import batch
+from speechgen.cli.dialogue import dialogue
 from speechgen.cli.doctor import doctor
 from speechgen.cli.eval import evaluate
 from speechgen.cli.fit_kmeans import fit_kmeans
@@ -39,6 +40,7 @@ app = typer.Typer(
 )
 app.command()(synth)
 app.command()(batch)
+app.command()(dialogue)
 app.command()(vocode)
 app.command()(prepare)
 app.command()(train)
