@@ -10,7 +10,8 @@ another.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ from speechgen.core.protocols import Progress
 from speechgen.core.random import generator
 from speechgen.core.types import Mel, SemanticTokens, Text, Waveform
 from speechgen.pipeline import longform, streaming
+from speechgen.pipeline.alignment import Alignment
 from speechgen.pipeline.checks import MAX_TRIES, faults
 from speechgen.pipeline.prompts import prepare_prompt
 from speechgen.pipeline.stages import PipelineConfig, Stages
@@ -77,6 +79,7 @@ class Chunk:
         text: of the piece.
         last: whether it ends the piece.
         warnings: what the user should know that was not said before.
+        alignment: with the last chunk of a piece, where its phones lie, in seconds since its first chunk; if the models tell.
     """
 
     samples: Tensor
@@ -86,6 +89,7 @@ class Chunk:
     text: str
     last: bool
     warnings: tuple[str, ...] = ()
+    alignment: Alignment | None = None
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,7 @@ class Speech:
     rate: int
     pieces: tuple[str, ...]
     warnings: tuple[str, ...]
+    alignment: tuple[Alignment, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,15 @@ class _Piece:
     text: str
     index: int  # also tells its randomness from that of other pieces
     pause: float  # seconds of silence behind it
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Some sound of a piece."""
+
+    samples: Tensor  # [L]
+    tokens: SemanticTokens | None = None  # with the last part all of the piece, at the rate at which they are heard
+    cut: int = 0  # samples that the piece has lost at its beginning
 
 
 @dataclass(frozen=True)
@@ -176,7 +190,15 @@ class Pipeline:
         )
         pieces = tuple(chunk.text for chunk in chunks if chunk.last)
         warnings = tuple(line for chunk in chunks for line in chunk.warnings)
-        return Speech(torch.cat([chunk.samples for chunk in chunks]), self.stages.mel.sample_rate, pieces, warnings)
+        rate = self.stages.mel.sample_rate
+        ends = [0, *accumulate(len(chunk.samples) for chunk in chunks)]
+        # Here every chunk is a whole piece.
+        alignment = [
+            replace(chunk.alignment, start=chunk.alignment.start + begin / rate)
+            for chunk, begin in zip(chunks, ends, strict=False)
+            if chunk.alignment is not None
+        ]
+        return Speech(torch.cat([chunk.samples for chunk in chunks]), rate, pieces, warnings, tuple(alignment))
 
     def stream(
         self,
@@ -227,10 +249,19 @@ class Pipeline:
                 parts = self._spans(symbols, piece, voice, seed, options)
             else:
                 parts = self._whole(symbols, piece, voice, seed, options, report, warnings)
-            for samples, last in self._edged(parts, piece):
-                spoken |= bool(samples.any())
+            for made in self._edged(parts, piece):
+                spoken |= bool(made.samples.any())
                 news, told = tuple(warnings[told:]), len(warnings)
-                yield Chunk(samples, self.stages.mel.sample_rate, piece.index, len(pieces), piece.text, last, news)
+                yield Chunk(
+                    samples=made.samples,
+                    rate=self.stages.mel.sample_rate,
+                    piece=piece.index,
+                    pieces=len(pieces),
+                    text=piece.text,
+                    last=made.tokens is not None,
+                    warnings=news,
+                    alignment=self._align(piece, language, symbols, made),
+                )
             report(100, 100)
         if not spoken:
             raise UserError(warnings[0] if warnings else "there is nothing to speak: give text with a letter or digit")
@@ -244,13 +275,32 @@ class Pipeline:
         pauses = [*map(longform.pause_after, parts[:-1]), longform.LAST_PAUSE]
         return [_Piece(part, index, pause) for index, (part, pause) in enumerate(zip(parts, pauses, strict=False))]
 
-    def _edged(self, parts: Iterator[tuple[Tensor, bool]], piece: _Piece) -> Iterator[tuple[Tensor, bool]]:
+    def _edged(self, parts: Iterator[_Part], piece: _Piece) -> Iterator[_Part]:
         """Trim and fade where the piece begins and ends, and add its pause."""
-        rate, first = self.stages.mel.sample_rate, True
-        for samples, last in parts:
+        rate, first, cut = self.stages.mel.sample_rate, True, 0
+        for part in parts:
+            samples = part.samples
             if first and len(samples):
                 samples, first = longform.open_piece(samples, rate), False
-            yield longform.close_piece(samples, rate, piece.pause) if last else samples, last
+                cut = len(part.samples) - len(samples)
+            samples = samples if part.tokens is None else longform.close_piece(samples, rate, piece.pause)
+            yield _Part(samples, part.tokens, cut)
+
+    def _align(self, piece: _Piece, language: str, symbols: Tensor, part: _Part) -> Alignment | None:
+        """Tell with the last part of a piece where its symbols lie, if the semantic model told how long they last."""
+        tokens = part.tokens
+        if tokens is None or tokens.durations is None:
+            return None
+        return Alignment(
+            text=piece.text,
+            language=language,
+            symbols=tuple(self.prepare(language).vocabulary.decode(symbols.tolist())),
+            durations=tokens.durations[0].cpu(),
+            tokens=tokens.ids[0].cpu(),
+            size=tokens.size,
+            rate=tokens.rate,
+            start=-part.cut / self.stages.mel.sample_rate,
+        )
 
     @torch.inference_mode()
     def _whole(
@@ -262,16 +312,17 @@ class Pipeline:
         options: Options,
         report: Progress,
         warnings: list[str],
-    ) -> Iterator[tuple[Tensor, bool]]:
+    ) -> Iterator[_Part]:
         """Make a piece at once: the best of the candidates; if none is without fault, some more."""
         rate, best = self.stages.mel.sample_rate, None
         speed = float(getattr(options.semantic, "speed", 1.0))
         tries = max(options.candidates, MAX_TRIES)
         for attempt in range(tries):
-            samples = self._make(symbols, piece, voice, seed + attempt, options, report)
+            made = self._make(symbols, piece, voice, seed + attempt, options, report)
+            samples = made.samples
             wrong = faults(samples, rate, len(symbols), speed)
             fit = self._fit(samples, symbols) if options.candidates > 1 else 0.0
-            ranked = (-len(wrong), fit, attempt, wrong, samples)
+            ranked = (-len(wrong), fit, attempt, wrong, made)
             best = ranked if best is None else max(best, ranked, key=lambda found: found[:2])
             if attempt + 1 >= options.candidates and not best[3]:
                 break
@@ -280,13 +331,10 @@ class Pipeline:
             warnings.append(f"{_excerpt(piece.text)} is {' and '.join(best[3])} after {tries} tries: try another --seed")
         elif best[2] >= options.candidates:
             warnings.append(f"{_excerpt(piece.text)} was faulty at first: spoken again with seed {seed + best[2]}")
-        samples = longform.limit_peaks(normalize_level(best[4], rate), rate)
-        yield samples, True
+        yield replace(best[4], samples=longform.limit_peaks(normalize_level(best[4].samples, rate), rate))
 
-    def _make(
-        self, symbols: Tensor, piece: _Piece, voice: _Voice, seed: int, options: Options, report: Progress
-    ) -> Tensor:
-        """Run the three models over a piece; returns its samples [L]."""
+    def _make(self, symbols: Tensor, piece: _Piece, voice: _Voice, seed: int, options: Options, report: Progress) -> _Part:
+        """Run the three models over a piece."""
         stages, timbre = self.stages, voice.timbre
 
         def part(first: int, share: int) -> Progress:
@@ -295,7 +343,7 @@ class Pipeline:
         ratio = 2 ** (options.pitch / 12)
         tokens = self._tokens(symbols, piece, voice, seed, options, ratio, part(0, SHARE_SEMANTIC))
         if tokens.ids.shape[1] == 0:
-            return torch.zeros(0)
+            return _Part(torch.zeros(0), tokens)
         mel = stages.acoustic.generate(
             tokens,
             timbre.mel,
@@ -307,7 +355,8 @@ class Pipeline:
         audio = stages.vocoder.generate(mel, rng=generator(seed, "vocoder", piece.index, device=stages.device))
         samples = audio.samples[0, : int(audio.lengths[0])].float().cpu()
         # Played faster, as much as it was spoken slower. Rates rounded to 10 Hz keep the filter short.
-        return resample(samples, 10 * round(audio.rate * ratio / 10), audio.rate) if ratio != 1 else samples
+        samples = resample(samples, 10 * round(audio.rate * ratio / 10), audio.rate) if ratio != 1 else samples
+        return _Part(samples, replace(tokens, rate=tokens.rate * ratio))
 
     def _tokens(
         self, symbols: Tensor, piece: _Piece, voice: _Voice, seed: int, options: Options, slower: float, progress: Progress
@@ -332,14 +381,12 @@ class Pipeline:
         return 0.0 if fit is None else fit
 
     @torch.inference_mode()
-    def _spans(
-        self, symbols: Tensor, piece: _Piece, voice: _Voice, seed: int, options: Options
-    ) -> Iterator[tuple[Tensor, bool]]:
+    def _spans(self, symbols: Tensor, piece: _Piece, voice: _Voice, seed: int, options: Options) -> Iterator[_Part]:
         """Make a piece span by span."""
         stages, timbre = self.stages, voice.timbre
         tokens = self._tokens(symbols, piece, voice, seed, options, 1.0, lambda done, total: None)
         if tokens.ids.shape[1] == 0:
-            yield torch.zeros(0), True
+            yield _Part(torch.zeros(0), tokens)
         sound = streaming.VocoderStream(stages.vocoder, generator(seed, "vocoder", piece.index, device=stages.device))
         rng = generator(seed, "acoustic", piece.index, device=stages.device)
         made = timbre.mel.values[:, :0]  # [1, T, M]
@@ -351,7 +398,7 @@ class Pipeline:
             frames = mel.values[:, : round((span.stop - span.start) * stages.mel.frame_rate / tokens.rate)]
             made = torch.cat((made, frames), dim=1)
             last = span.stop == tokens.ids.shape[1]
-            yield sound.push(frames, last=last), last
+            yield _Part(sound.push(frames, last=last), tokens if last else None)
 
 
 def _excerpt(text: str) -> str:

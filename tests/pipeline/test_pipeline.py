@@ -208,9 +208,7 @@ def test_a_streamed_vocoder_gives_the_samples_of_the_whole():
     for cuts in ([150], [40, 70, 40], [1, 1, 148], [60, 60, 29, 1]):
         stream = streaming.VocoderStream(vocoder, torch.Generator())
         ends = list(itertools.accumulate(cuts))
-        parts = [
-            stream.push(values[:, end - size : end], last=end == 150) for size, end in zip(cuts, ends, strict=True)
-        ]
+        parts = [stream.push(values[:, end - size : end], last=end == 150) for size, end in zip(cuts, ends, strict=True)]
         torch.testing.assert_close(torch.cat(parts), whole, rtol=0, atol=1e-5)
 
 
@@ -239,3 +237,55 @@ def test_pitch_moves_the_voice_and_not_the_tempo(pipeline, reference, fake):
 def peak_hz(samples: torch.Tensor) -> float:
     power = torch.fft.rfft(samples * torch.hann_window(len(samples))).abs()
     return float(power.argmax()) * RATE / len(samples)
+
+
+class AlignedSemantic:
+    """Silence before the text, then four tokens of sound for every symbol."""
+
+    def generate(self, text, reference, *, options, rng, progress=None):
+        durations = torch.full_like(text.ids, 4)
+        durations[0, 0] = round(16 / getattr(options, "speed", 1.0))
+        ids = (torch.arange(int(durations.sum())) >= durations[0, 0]).long()[None]
+        return replace(tokens(ids.shape[1]), ids=ids, durations=durations)
+
+
+class AlignedAcoustic:
+    mel = SETTINGS
+
+    def generate(self, tokens, prompt, prompt_tokens, *, options, rng, progress=None):
+        frames = 0.1 * tokens.ids.repeat_interleave(2, dim=1)[..., None].expand(-1, -1, 100)
+        return Mel(frames, torch.tensor([frames.shape[1]]), SETTINGS)
+
+
+@pytest.mark.parametrize("spans", [False, True], ids=["whole", "spans"])
+def test_the_alignment_tells_where_in_the_output_each_piece_is_heard(pipeline, reference, spans):
+    pipeline.stages = replace(pipeline.stages, semantic=AlignedSemantic(), acoustic=AlignedAcoustic())
+    text = "The window looks out on a quiet garden. " * 8
+    options = pipeline.options({}, {})
+    chunks = list(pipeline.stream(text, reference, language="en-us", seed=0, options=options, spans=spans))
+    aligned = [chunk.alignment for chunk in chunks if chunk.last]
+    assert len(aligned) >= 2 and all(chunk.alignment is None for chunk in chunks if not chunk.last)
+    speech = pipeline.speak(text, reference, language="en-us", seed=0, options=options)
+    assert [piece.text for piece in speech.alignment] == list(speech.pieces)
+    sounds = speech.samples.abs() > 0.01
+    for piece, streamed in zip(speech.alignment, aligned, strict=True):
+        begin, stop = (int(edge * RATE) for edge in (piece.phones()[1].start, piece.start + piece.seconds))
+        margin = RATE // 25
+        assert not sounds[max(0, begin - margin) : begin - 700].any() and sounds[begin : begin + margin].any()
+        assert sounds[stop - margin : stop].any() and not sounds[stop + margin : stop + 3 * margin].any()
+        assert streamed.start == pytest.approx(speech.alignment[0].start, abs=0.03) and streamed.symbols == piece.symbols
+
+
+def test_a_moved_pitch_leaves_the_alignment_on_the_sound(pipeline, reference):
+    pipeline.stages = replace(pipeline.stages, semantic=AlignedSemantic(), acoustic=AlignedAcoustic())
+    options = pipeline.options({}, {}, pitch=5.0)
+    speech = pipeline.speak("A quiet garden.", reference, language="en-us", seed=0, options=options)
+    (piece,) = speech.alignment
+    assert piece.rate == pytest.approx(46.875 * 2 ** (5 / 12))
+    begin = int(piece.phones()[1].start * RATE)
+    assert (speech.samples[begin : begin + 1000].abs() > 0.01).any()
+    assert piece.start + piece.seconds + longform.LAST_PAUSE == pytest.approx(len(speech.samples) / RATE, abs=0.04)
+
+
+def test_a_model_that_does_not_tell_durations_gives_no_alignment(pipeline, reference):
+    assert speak(pipeline, reference, "Hello there.").alignment == ()
