@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from speechgen.cli.console import check_folder, note, output_path, progress_bar, read_text, use_offline, warn
+from speechgen.cli.stream import sink_path, write_stream
+from speechgen.core.errors import UserError
 
 if TYPE_CHECKING:
     from speechgen.service.results import SynthesisResult
@@ -31,9 +33,18 @@ def synth(
     speed: Annotated[float | None, typer.Option("--speed", help="Tempo, 0.5 to 2; 1 is the reference's own.")] = None,
     steps: Annotated[int | None, typer.Option("--steps", help="Integration steps: more is slower and cleaner.")] = None,
     guidance: Annotated[float | None, typer.Option("--guidance", help="How strongly tokens and voice are followed.")] = None,
+    temperature: Annotated[
+        float | None, typer.Option("--temperature", help="0: the likeliest reading; 1: as varied as people.")
+    ] = None,
+    pitch: Annotated[float | None, typer.Option("--pitch", help="Semitones to move the voice by, -12 to 12.")] = None,
+    tempo_ref: Annotated[Path | None, typer.Option("--tempo-ref", help="Another recording, to take the pace from.")] = None,
+    candidates: Annotated[int, typer.Option("--candidates", help="Speak each piece so often; keep the clearest.")] = 1,
     seed: Annotated[int | None, typer.Option("--seed", help="Same seed, same bytes; otherwise chosen and printed.")] = None,
     format: Annotated[str | None, typer.Option("--format", help="wav, flac, ogg or mp3; otherwise the suffix of -o.")] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Write the sound while it is made; with -o - to standard output, as WAV.")
+    ] = False,
     plot: Annotated[Path | None, typer.Option("--plot", help="Also draw waveform and mel into this PNG.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Forbid every network access.")] = False,
@@ -43,7 +54,11 @@ def synth(
     """Speak a text in the voice of a recording."""
     content = {"text": read_text(text, file), "ref": ref, "ref_text": ref_text, "voice": voice}
     content |= {"pipeline": pipeline, "language": language, "speed": speed, "steps": steps, "guidance": guidance, "seed": seed}
-    out = output_path(out or Path("out"), format)
+    content |= {"temperature": temperature, "pitch": pitch, "tempo_ref": tempo_ref, "candidates": candidates}
+    if stream and plot is not None:
+        raise UserError("--stream keeps no sound to draw: leave --plot or --stream out")
+    sink = sink_path(out, format) if stream else None
+    out = output_path(out or Path("out"), format) if not stream else out
     if plot is not None:
         check_folder(plot)
     if offline:
@@ -54,6 +69,10 @@ def synth(
 
     request = SynthesisRequest.checked(content)
     engine = Engine(device)
+    if stream:
+        write_stream(engine, request, sink, as_json=as_json, quiet=quiet)
+        return
+    assert out is not None
     with progress_bar("speaking", quiet=quiet) as progress:
         result = engine.synthesize(request, progress)
     result.save(out)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -20,7 +21,7 @@ from speechgen.core.protocols import Progress, Vocoder
 from speechgen.core.random import generator
 from speechgen.core.types import Waveform
 from speechgen.pipeline.longform import limit_peaks
-from speechgen.pipeline.pipeline import Pipeline, Reference
+from speechgen.pipeline.pipeline import Chunk, Options, Pipeline, Reference
 from speechgen.pipeline.stages import load_stages, read_config
 from speechgen.service import catalog, devices, voices
 from speechgen.service.requests import SynthesisRequest
@@ -75,40 +76,92 @@ class Engine:
         Raises:
             UserError: something that was given cannot be used.
         """
-        if not speakable(request.text):
-            raise UserError("there is nothing to speak in the text: give at least one letter or digit")
-        source = voices.read_source(request)
-        warnings = [] if request.ref_text is None else [f"pipeline {request.pipeline} needs no transcript: it was not used"]
-
-        started = time.perf_counter()
-        pipeline = self.load(request.pipeline)
-        options = pipeline.options(request.semantic_options(), request.acoustic_options())
-        language = LANGUAGES.get(request.language, request.language)
-        pipeline.prepare(language)
-        loaded = time.perf_counter()
-        seed = secrets.randbelow(2**31) if request.seed is None else request.seed
-        reference = self._reference(source, pipeline)
-        speech = pipeline.speak(
+        job = self._prepare(request)
+        speech = job.pipeline.speak(
             request.text,
-            reference,
-            language=language,
-            seed=seed,
-            options=options,
+            job.reference,
+            language=job.language,
+            seed=job.seed,
+            options=job.options,
+            tempo=job.tempo,
             progress=progress,
         )
         return SynthesisResult(
             samples=speech.samples,
             rate=speech.rate,
-            seed=seed,
+            seed=job.seed,
             pipeline=request.pipeline,
-            voice=source.label,
+            voice=job.voice,
             device=str(self.device),
             threads=torch.get_num_threads(),
-            load_seconds=loaded - started,
-            synthesis_seconds=time.perf_counter() - loaded,
+            load_seconds=job.load_seconds,
+            synthesis_seconds=time.perf_counter() - job.loaded_at,
             pieces=speech.pieces,
-            warnings=(*self._hints, *warnings, *reference.warnings, *speech.warnings),
-            provenance=_provenance(f"pipeline {Path(request.pipeline).stem}", seed),
+            warnings=(*job.warnings, *speech.warnings),
+            alignment=speech.alignment,
+            provenance=_provenance(f"pipeline {Path(request.pipeline).stem}", job.seed),
+        )
+
+    def stream(
+        self, request: SynthesisRequest, *, spans: bool = True, first_piece: int = 0, progress: Progress | None = None
+    ) -> Iterator[Chunk]:
+        """Speak a request and hand on the sound while the rest is made; nothing is kept.
+
+        Args:
+            request: from `SynthesisRequest.checked`; without a seed, one is chosen.
+            spans: hand on parts of a sentence. False: whole pieces of text, as `synthesize` makes them, sample for sample.
+            first_piece: leave out the pieces before this one.
+            progress: called with (done, total).
+
+        Raises:
+            UserError: something that was given cannot be used.
+        """
+        job = self._prepare(request)
+        chunks = job.pipeline.stream(
+            request.text,
+            job.reference,
+            language=job.language,
+            seed=job.seed,
+            options=job.options,
+            tempo=job.tempo,
+            spans=spans,
+            first_piece=first_piece,
+            progress=progress,
+        )
+        early = job.warnings
+        for chunk in chunks:
+            yield replace(chunk, warnings=(*early, *chunk.warnings))
+            early = ()
+
+    def _prepare(self, request: SynthesisRequest) -> _Job:
+        """Read, load and check everything that a request needs."""
+        if not speakable(request.text):
+            raise UserError("there is nothing to speak in the text: give at least one letter or digit")
+        source = voices.read_source(request.ref, request.voice)
+        pace = None if request.tempo_ref is None else voices.read_source(request.tempo_ref, None)
+        started = time.perf_counter()
+        pipeline = self.load(request.pipeline)
+        options = pipeline.options(
+            request.semantic_options(), request.acoustic_options(), candidates=request.candidates, pitch=request.pitch or 0.0
+        )
+        language = LANGUAGES.get(request.language, request.language)
+        pipeline.prepare(language)
+        loaded = time.perf_counter()
+        reference = self._reference(source, pipeline)
+        warnings = [*self._hints, *reference.warnings]
+        if request.ref_text is not None:
+            warnings.append(f"pipeline {request.pipeline} needs no transcript: it was not used")
+        return _Job(
+            pipeline=pipeline,
+            reference=reference,
+            tempo=None if pace is None else self._reference(pace, pipeline),
+            options=options,
+            language=language,
+            seed=secrets.randbelow(2**31) if request.seed is None else request.seed,
+            voice=source.label,
+            warnings=tuple(warnings),
+            load_seconds=loaded - started,
+            loaded_at=loaded,
         )
 
     def _reference(self, source: voices.Source, pipeline: Pipeline) -> Reference:
@@ -182,6 +235,22 @@ def _provenance(source: str, seed: int) -> str:
 
 
 @dataclass(frozen=True)
+class _Job:
+    """A request with everything it needs."""
+
+    pipeline: Pipeline
+    reference: Reference
+    tempo: Reference | None
+    options: Options
+    language: str
+    seed: int
+    voice: str
+    warnings: tuple[str, ...]
+    load_seconds: float
+    loaded_at: float
+
+
+@dataclass(frozen=True)
 class Speaker:
     """A loaded pipeline with a short call for Python users; made by `speechgen.load`."""
 
@@ -199,6 +268,10 @@ class Speaker:
         speed: float | None = None,
         steps: int | None = None,
         guidance: float | None = None,
+        temperature: float | None = None,
+        pitch: float | None = None,
+        candidates: int = 1,
+        tempo_ref: str | Path | None = None,
         seed: int | None = None,
         progress: Progress | None = None,
     ) -> SynthesisResult:
@@ -220,7 +293,30 @@ class Speaker:
                 "speed": speed,
                 "steps": steps,
                 "guidance": guidance,
+                "temperature": temperature,
+                "pitch": pitch,
+                "candidates": candidates,
+                "tempo_ref": None if tempo_ref is None else Path(tempo_ref),
                 "seed": seed,
             }
         )
         return self.engine.synthesize(request, progress)
+
+    def stream(
+        self,
+        text: str,
+        ref: str | Path | None = None,
+        *,
+        voice: str | None = None,
+        language: str = "en-us",
+        speed: float | None = None,
+        seed: int | None = None,
+    ) -> Iterator[Chunk]:
+        """Speak like `synthesize`, handing on `samples` at `rate` while the rest is made.
+
+        Raises:
+            UserError: something that was given cannot be used.
+        """
+        content = {"text": text, "ref": None if ref is None else Path(ref), "voice": voice, "pipeline": self.pipeline}
+        request = SynthesisRequest.checked(content | {"language": language, "speed": speed, "seed": seed})
+        return self.engine.stream(request)

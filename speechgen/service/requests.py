@@ -20,11 +20,15 @@ class SynthesisRequest(StrictModel):
     ref: Path | None = Field(None, description="recording of the voice, 1 to 30 seconds")
     ref_text: str | None = Field(None, description="what the recording says; no pipeline needs it so far")
     voice: str | None = Field(None, description="name of an example or a stored voice, instead of ref")
+    tempo_ref: Path | None = Field(None, description="another recording, to take pace and manner from")
     pipeline: str = Field("default", description="name of a pipeline, or path of its YAML")
     language: str = Field("en-us", min_length=2, description="espeak-ng's code of the text's language, such as en-us")
     speed: float | None = Field(None, ge=0.5, le=2.0, description="tempo; 1 is the reference's own")
     steps: int | None = Field(None, ge=1, le=128, description="integration steps: more is slower and cleaner")
     guidance: float | None = Field(None, ge=0.0, le=10.0, description="how strongly tokens and voice are followed")
+    temperature: float | None = Field(None, ge=0.0, le=2.0, description="0: the likeliest reading; 1: as varied as people")
+    pitch: float | None = Field(None, ge=-12.0, le=12.0, description="semitones to move the voice by, formants too")
+    candidates: int = Field(1, ge=1, le=16, description="how often to speak each piece; the clearest is kept")
     seed: int | None = Field(None, ge=0, lt=2**63, description="same seed, same bytes; chosen at random if not given")
 
     @classmethod
@@ -43,7 +47,8 @@ class SynthesisRequest(StrictModel):
 
     def semantic_options(self) -> dict[str, Any]:
         """What the request asks of the semantic model."""
-        return {} if self.speed is None else {"speed": self.speed}
+        asked = {"speed": self.speed, "temperature": self.temperature}
+        return {name: value for name, value in asked.items() if value is not None}
 
     def acoustic_options(self) -> dict[str, Any]:
         """What the request asks of the acoustic model."""

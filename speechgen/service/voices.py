@@ -32,7 +32,6 @@ from speechgen.core.types import Mel, MelSettings, SemanticTokens, Waveform
 from speechgen.pipeline.pipeline import Pipeline, Reference
 from speechgen.pipeline.prompts import MAX_SECONDS, prepare_prompt
 from speechgen.service import catalog
-from speechgen.service.requests import SynthesisRequest
 
 if TYPE_CHECKING:
     from speechgen.service.engine import Engine
@@ -91,18 +90,18 @@ class Source:
     key: tuple[str, int, int]
 
 
-def read_source(request: SynthesisRequest) -> Source:
-    """Read the recording or the voice that a request names, or the default voice.
+def read_source(ref: Path | None, voice_name: str | None) -> Source:
+    """Read a recording, or the voice of that name, or the default voice.
 
     Raises:
         UserError: there is none, or it cannot be read.
     """
-    if request.ref is not None:
-        label, name, path = str(request.ref), str(request.ref), request.ref
+    if ref is not None:
+        label, name, path = str(ref), str(ref), ref
     else:
-        voice = catalog.find_voice(request.voice) if request.voice else catalog.default_voice()
+        voice = catalog.find_voice(voice_name) if voice_name else catalog.default_voice()
         label, name, path = voice.name, f"voice {voice.name}", voice.path
-    stored = read_stored(path) if request.ref is None and path.suffix == catalog.STORED_SUFFIX else None
+    stored = read_stored(path) if ref is None and path.suffix == catalog.STORED_SUFFIX else None
     audio = stored.audio if stored else read_audio(path, max_seconds=LONGEST_SECONDS)
     state = path.stat()
     return Source(label, name, audio, stored, (str(path), state.st_mtime_ns, state.st_size))

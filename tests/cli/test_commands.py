@@ -163,3 +163,17 @@ def test_version_is_printed(capsys):
 def test_python_m_speechgen_is_the_same_command():
     done = subprocess.run([sys.executable, "-m", "speechgen", "--version"], capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.startswith("speechgen 0.")
+
+
+def test_streamed_sound_goes_to_a_file_or_to_standard_output(here, capsysbinary):
+    text = ["--text", "Hello there. This is a longer text of several sentences. It goes on, and on, and then it ends."]
+    command = ["synth", "--pipeline", "tiny", "--seed", "3", "--stream", *text]
+    assert run([*command, "-o", "a.wav", "--json"]) == 0
+    report = json.loads(capsysbinary.readouterr().out)
+    samples, rate = soundfile.read(here / "a.wav")
+    assert rate == RATE and len(samples) / rate == pytest.approx(report["seconds"], abs=0.001)
+    assert 0 < report["first_audio_seconds"] <= report["synthesis_seconds"] and report["seed"] == 3
+    assert run([*command, "-o", "-", "-q"]) == 0
+    piped = capsysbinary.readouterr().out
+    assert piped[:4] == b"RIFF" and piped[44:] == (here / "a.wav").read_bytes()[44:]
+    assert run([*command, "-o", "a.mp3"]) == 2 and run([*command, "--plot", "a.png"]) == 2

@@ -61,5 +61,5 @@ class TransducerOptions(StrictModel):
     temperature: float = Field(0.7, ge=0, le=2, description="0: likeliest tokens, median durations; high: lively, risky")
     top_k: int = Field(5, ge=0, description="tokens kept when sampling; 0 = all")
     blank_bias: float = Field(0.0, ge=-10, le=10, description="positive moves on sooner (faster speech), negative later")
-    speed: float = Field(1.0, ge=0.5, le=2.0, description="exact factor of the pace")
+    speed: float = Field(1.0, ge=0.25, le=4.0, description="exact factor of the pace")
     max_tokens_per_symbol: int = Field(64, ge=1, description="hard limit for one symbol")
