@@ -7,10 +7,8 @@ from torch import Tensor
 
 from speechgen.pipeline.silence import speech_span
 
-__all__ = ["MAX_TRIES", "faults"]
+__all__ = ["faults"]
 
-MAX_TRIES = 4
-"""The first attempt and three more."""
 SECONDS_PER_SYMBOL = (0.02, 0.35)
 """Fewer or more seconds of speech per symbol of the text than anyone speaks."""
 ROOM_SECONDS = 0.6

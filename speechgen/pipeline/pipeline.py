@@ -27,7 +27,7 @@ from speechgen.core.random import generator
 from speechgen.core.types import Mel, SemanticTokens, Text, Waveform
 from speechgen.pipeline import longform, streaming
 from speechgen.pipeline.alignment import Alignment
-from speechgen.pipeline.checks import MAX_TRIES, faults
+from speechgen.pipeline.checks import faults
 from speechgen.pipeline.prompts import prepare_prompt
 from speechgen.pipeline.stages import PipelineConfig, Stages
 from speechgen.text.normalize import normalize, speakable
@@ -263,7 +263,7 @@ class Pipeline:
                     alignment=self._align(piece, language, symbols, made),
                 )
             report(100, 100)
-        if not spoken:
+        if not spoken and first_piece == 0:
             raise UserError(warnings[0] if warnings else "there is nothing to speak: give text with a letter or digit")
         if told < len(warnings):
             nothing = torch.zeros(0)
@@ -316,7 +316,7 @@ class Pipeline:
         """Make a piece at once: the best of the candidates; if none is without fault, some more."""
         rate, best = self.stages.mel.sample_rate, None
         speed = float(getattr(options.semantic, "speed", 1.0))
-        tries = max(options.candidates, MAX_TRIES)
+        tries = max(options.candidates, self.config.max_tries)
         for attempt in range(tries):
             made = self._make(symbols, piece, voice, seed + attempt, options, report)
             samples = made.samples
@@ -328,7 +328,7 @@ class Pipeline:
                 break
         assert best is not None
         if best[3]:
-            warnings.append(f"{_excerpt(piece.text)} is {' and '.join(best[3])} after {tries} tries: try another --seed")
+            warnings.append(f"{_excerpt(piece.text)} is {' and '.join(best[3])} after {tries} {'try' if tries == 1 else 'tries'}: try another --seed")
         elif best[2] >= options.candidates:
             warnings.append(f"{_excerpt(piece.text)} was faulty at first: spoken again with seed {seed + best[2]}")
         yield replace(best[4], samples=longform.limit_peaks(normalize_level(best[4].samples, rate), rate))

@@ -45,6 +45,7 @@ class PipelineConfig(StrictModel):
     semantic: dict[str, Any] = Field({}, description="options of the semantic model that differ from its defaults")
     acoustic: dict[str, Any] = Field({}, description="options of the acoustic model that differ from its defaults")
     prompt_seconds: float = Field(6.0, ge=1.0, le=30.0, description="how much of the reference is used as the prompt")
+    max_tries: int = Field(4, ge=1, le=10, description="how often a piece whose sound is faulty is spoken at most")
     max_characters: int = Field(200, ge=20, le=1000, description="longer text is spoken in pieces of at most this length")
 
 

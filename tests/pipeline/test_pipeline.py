@@ -31,6 +31,7 @@ class FakeStages:
     drawn: dict[str, list[float]] = field(default_factory=lambda: {"semantic": [], "acoustic": []})
     spoken: list[list[int]] = field(default_factory=list)
     mel: MelSettings = SETTINGS
+    paces: list[Mel] = field(default_factory=list)
     empty: bool = False
     tones: list[float] = field(default_factory=list)  # levels of coming pieces; 0.1 when there are none left
     fits: list[float] = field(default_factory=list)
@@ -53,6 +54,7 @@ class FakeSemantic:
     def generate(self, text, reference, *, options, rng, progress=None):
         self.fake.note("semantic", rng)
         self.fake.spoken.append(text.ids[0].tolist())
+        self.fake.paces.append(reference)
         progress(1, 1)
         return tokens(0 if self.fake.empty else max(4, text.ids.shape[1] + 1))
 
@@ -224,6 +226,14 @@ def test_streamed_speech_says_the_same_tokens_and_its_first_chunk_comes_early(pi
     together = torch.cat([chunk.samples for chunk in chunks])
     assert abs(len(together) - len(whole.samples)) < 0.1 * RATE
     assert together.abs().max() > 0.05
+
+
+def test_the_pace_may_come_from_another_recording(pipeline, reference, fake):
+    other = pipeline.reference(Waveform.single(voice_like(3.0, pitch=200.0), RATE))
+    options = pipeline.options({}, {})
+    pipeline.speak("Yes.", reference, language="en-us", seed=1, options=options, tempo=other)
+    speak(pipeline, reference, "Yes.")
+    assert fake.paces[0] is other.mel and fake.paces[-1] is reference.mel
 
 
 def test_pitch_moves_the_voice_and_not_the_tempo(pipeline, reference, fake):
