@@ -89,9 +89,12 @@ def pack_optimizer(optimizer: torch.optim.Optimizer, prefix: str) -> tuple[list[
 
 
 def unpack_optimizer(optimizer: torch.optim.Optimizer, groups: list[dict[str, Any]], tensors: Mapping[str, Tensor]) -> None:
-    """Put back what `pack_optimizer` took; `tensors` without the prefix."""
+    """Put back what `pack_optimizer` took, `tensors` without the prefix; settings stay those that the recipe has now."""
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         index, name = key.split("/")
         state.setdefault(int(index), {})[name] = value
+    settings = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
     optimizer.load_state_dict({"state": state, "param_groups": groups})
+    for group, own in zip(optimizer.param_groups, settings, strict=True):
+        group.update(own)

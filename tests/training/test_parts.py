@@ -17,6 +17,7 @@ from speechgen.training.ema import ExponentialMovingAverage
 from speechgen.training.logging import RunLog
 from speechgen.training.optim import OptimConfig, build_optimizer
 from speechgen.training.schedule import factor
+from speechgen.training.state import pack_optimizer, unpack_optimizer
 
 
 def test_warmup_rises_in_equal_steps_then_stays():
@@ -139,3 +140,18 @@ def test_other_ranks_write_nothing(tmp_path: Path, capsys: pytest.CaptureFixture
         log.message("hello")
     assert not (tmp_path / "run").exists()
     assert capsys.readouterr().err == ""
+
+
+def test_a_resumed_optimiser_keeps_its_moments_and_the_settings_of_the_recipe():
+    """Learning rate and clipping follow a recipe that was changed before the resume; so must the others."""
+    torch.manual_seed(0)
+    network = nn.Linear(3, 2)
+    before = build_optimizer(network, OptimConfig(learning_rate=0.1, betas=(0.9, 0.99)))
+    network(torch.ones(1, 3)).sum().backward()
+    before.step()
+    groups, tensors = pack_optimizer(before, "optim")
+    after = build_optimizer(network, OptimConfig(learning_rate=0.1, betas=(0.5, 0.6), weight_decay=0.2))
+    unpack_optimizer(after, json.loads(json.dumps(groups)), {key.removeprefix("optim/"): t for key, t in tensors.items()})
+    assert [(group["betas"], group["weight_decay"]) for group in after.param_groups] == [((0.5, 0.6), 0.2), ((0.5, 0.6), 0.0)]
+    for old, new in zip(before.state.values(), after.state.values(), strict=True):
+        assert all(torch.equal(new[key], value) for key, value in old.items())
