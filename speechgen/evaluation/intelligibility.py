@@ -31,6 +31,8 @@ DISCOUNT = 0.5
 _START, _END = "<s>", "</s>"
 _PRONUNCIATION = re.compile(r"\(\d+\)")
 """In "the(2)", the second pronunciation of "the"."""
+_UNSPELT = re.compile(r"[^\W_a-zA-Z]")
+"""A digit, or a letter that the dictionary does not use."""
 _SMALLEST = 1e-9
 """Least probability that is written, and least mass that a weight is divided by."""
 
@@ -118,13 +120,15 @@ class ClosedVocabularyRecogniser:
         sentences: all that may have been read.
 
     Raises:
-        UserError: a sentence holds no words, or words that the pronouncing dictionary does not know.
+        UserError: a sentence holds no words, digits, or words that the pronouncing dictionary does not know.
     """
 
     def __init__(self, sentences: Sequence[str]) -> None:
         sphinx = require("pocketsphinx")
         if not sentences or not all(spoken_words(sentence) for sentence in sentences):
             raise UserError("every sentence to recognise needs at least one word in a-z: remove the empty ones")
+        if unspelt := [sentence for sentence in sentences if _UNSPELT.search(sentence)]:
+            raise UserError(f"{unspelt[0]!r} has digits or letters other than a-z, which would count as errors: spell them out")
         vocabulary = {word for sentence in sentences for word in spoken_words(sentence)}
         entries = Path(sphinx.get_model_path("en-us/cmudict-en-us.dict")).read_text(encoding="utf-8").splitlines()
         needed = {entry: word for entry in entries if (word := _PRONUNCIATION.sub("", entry.partition(" ")[0])) in vocabulary}

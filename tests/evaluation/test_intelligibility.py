@@ -96,6 +96,14 @@ def test_recogniser_refuses_a_sentence_without_words():
         ClosedVocabularyRecogniser(["The cat sat.", "12!"])
 
 
+@pytest.mark.parametrize("text", ["The cat has 3 hats.", "The café sat."])
+def test_recogniser_refuses_what_it_would_silently_leave_out_of_the_reference(text):
+    """A "three" that was read well would count as an error."""
+    pytest.importorskip("pocketsphinx")
+    with pytest.raises(UserError, match="spell them out"):
+        ClosedVocabularyRecogniser(["The cat sat.", text])
+
+
 def test_recogniser_understands_a_recording_and_only_knows_its_vocabulary(repository):
     """A natural recording is transcribed without an error; noise gives words of the vocabulary, or none."""
     pytest.importorskip("pocketsphinx")
