@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import os
+from io import FileIO
 from pathlib import Path
 
 import numpy as np
@@ -67,23 +67,49 @@ def write_audio(path: Path, samples: Tensor, rate: int, *, format: str | None = 
         raise UserError(f"cannot write {path} as {name!r}: formats are {', '.join(FORMATS)}")
     if not path.parent.is_dir():
         raise UserError(f"no such folder: {path.parent}")
-    if not samples.isfinite().all():
-        raise UserError(f"cannot write {path}: the audio holds NaN or infinite samples, so what made it has failed")
     container, subtype = FORMATS[name]
-    # Encoded in memory, because libsndfile does not report every failure to write.
-    encoded = io.BytesIO()
-    with soundfile.SoundFile(encoded, "w", rate, 1, subtype, format=container) as file:
-        if comment:
-            file.comment = comment
-        # In pieces: the Vorbis encoder overflows its stack on long blocks.
-        for piece in samples.detach().clamp(-1, 1).cpu().split(rate):
-            file.write(piece.numpy())
-    content = fix_serial(encoded.getvalue()) if container == "OGG" else encoded.getvalue()
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        beside.write_bytes(content)
+        with beside.open("wb+", buffering=0) as opened:
+            sink = _Sink(opened)
+            with soundfile.SoundFile(sink, "w", rate, 1, subtype, format=container) as file:
+                if comment:
+                    file.comment = comment
+                # In pieces: the Vorbis encoder overflows its stack on long blocks, and long sound may lie on disk.
+                for piece in samples.detach().split(rate):
+                    if not piece.isfinite().all():
+                        raise UserError(f"cannot write {path}: the audio holds NaN or infinite samples; its maker has failed")
+                    file.write(piece.clamp(-1, 1).cpu().numpy())
+                    sink.check()
+            sink.check()
+        if container == "OGG":
+            beside.write_bytes(fix_serial(beside.read_bytes()))
         beside.replace(path)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from error
     finally:
         beside.unlink(missing_ok=True)
+
+
+class _Sink:
+    """An unbuffered file for libsndfile, which does not report every failure to write: this remembers the first."""
+
+    def __init__(self, file: FileIO) -> None:
+        self._file = file
+        self._error: OSError | None = None
+        self.read, self.seek, self.tell = file.read, file.seek, file.tell
+
+    def write(self, content: bytes) -> int:
+        """Write all, or remember why not; libsndfile calls this and cannot be told."""
+        rest = memoryview(content)
+        try:
+            while rest and self._error is None:
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            self._error = error
+        return len(content)
+
+    def check(self) -> None:
+        """Raise what `write` remembered."""
+        if self._error is not None:
+            raise self._error

@@ -25,7 +25,8 @@ from speechgen.core.errors import UserError
 from speechgen.core.protocols import Progress
 from speechgen.service.batch_rows import Row
 from speechgen.service.engine import Engine
-from speechgen.service.manifest import Manifest, file_digest
+from speechgen.service.journal import file_digest
+from speechgen.service.manifest import Manifest
 
 __all__ = ["BatchReport", "run_batch"]
 

@@ -26,6 +26,7 @@ from speechgen.core.config import StrictModel
 from speechgen.core.errors import UserError, unknown
 from speechgen.pipeline.prompts import MIN_SECONDS
 from speechgen.service import catalog, voices
+from speechgen.service.journal import file_digest, request_digest
 from speechgen.service.requests import SynthesisRequest
 from speechgen.text.normalize import speakable
 
@@ -33,7 +34,7 @@ __all__ = ["Row", "RowsError", "read_rows"]
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 COLUMNS = (*SynthesisRequest.model_fields, "file", "lang", "out")
-PATHS = ("ref", "file")
+PATHS = ("ref", "tempo_ref", "file")
 
 
 class Row(StrictModel):
@@ -62,7 +63,8 @@ class _Reader:
     out_dir: Path
     defaults: dict[str, Any]
     format: str
-    digests: dict[tuple[Path | None, str | None], str] = field(default_factory=dict)
+    heard: set[tuple[Path | None, str | None]] = field(default_factory=set)
+    digests: dict[Path, str] = field(default_factory=dict)
     taken: dict[str, int] = field(default_factory=dict)
 
     def row(self, number: int, line: int, cells: dict[str, Any]) -> Row:
@@ -78,8 +80,9 @@ class _Reader:
         request = self._request(cells)
         catalog.find_pipeline(request.pipeline)
         path = self._out(number, line, out)
-        asked = request.model_dump(mode="json", exclude={"ref"})
-        content = json.dumps([asked, path, self._voice(request)], sort_keys=True)
+        for ref, voice in ((request.ref, request.voice), *([(request.tempo_ref, None)] if request.tempo_ref else [])):
+            self._hear(ref, voice)
+        content = f"{path}\n{request_digest(request, self._digest)}"
         return Row(number=number, line=line, path=path, request=request, digest=hashlib.sha256(content.encode()).hexdigest())
 
     def _request(self, cells: dict[str, Any]) -> SynthesisRequest:
@@ -100,15 +103,18 @@ class _Reader:
             raise UserError("there is nothing to speak in its text: give at least one letter or digit")
         return request
 
-    def _voice(self, request: SynthesisRequest) -> str:
-        """Read the row's voice, once for each, and return a digest of its file."""
-        key = (request.ref, request.voice)
-        if key not in self.digests:
-            source = voices.read_source(request)
+    def _hear(self, ref: Path | None, voice: str | None) -> None:
+        """Read a voice, once."""
+        if (ref, voice) not in self.heard:
+            source = voices.read_source(ref, voice)
             if source.audio.seconds < MIN_SECONDS:
                 raise UserError(f"{source.name} lasts {source.audio.seconds:.2f} s: at least {MIN_SECONDS:g} s are needed")
-            self.digests[key] = hashlib.sha256(Path(source.key[0]).read_bytes()).hexdigest()
-        return self.digests[key]
+            self.heard.add((ref, voice))
+
+    def _digest(self, path: Path) -> str:
+        if path not in self.digests:
+            self.digests[path] = file_digest(path)
+        return self.digests[path]
 
     def _out(self, number: int, line: int, out: Any) -> str:
         path = Path(f"{number:04d}" if out is None else str(out))

@@ -28,7 +28,7 @@ from speechgen.service.requests import SynthesisRequest
 from speechgen.service.results import SynthesisResult
 from speechgen.text.normalize import speakable
 
-__all__ = ["Engine", "Speaker"]
+__all__ = ["Engine", "Speaker", "provenance"]
 
 LANGUAGES = {"en": "en-us"}
 """Short names that espeak-ng does not know by themselves."""
@@ -99,7 +99,7 @@ class Engine:
             pieces=speech.pieces,
             warnings=(*job.warnings, *speech.warnings),
             alignment=speech.alignment,
-            provenance=_provenance(f"pipeline {Path(request.pipeline).stem}", job.seed),
+            provenance=provenance(f"pipeline {Path(request.pipeline).stem}", job.seed),
         )
 
     def stream(
@@ -199,7 +199,7 @@ class Engine:
             threads=torch.get_num_threads(),
             load_seconds=loaded - started,
             synthesis_seconds=time.perf_counter() - loaded,
-            provenance=_provenance(f"vocoder {Path(vocoder).name}", seed),
+            provenance=provenance(f"vocoder {Path(vocoder).name}", seed),
         )
 
     @torch.inference_mode()
@@ -230,7 +230,8 @@ class Engine:
         return self._vocoders[name]
 
 
-def _provenance(source: str, seed: int) -> str:
+def provenance(source: str, seed: int) -> str:
+    """What is written into a file's metadata: that it is synthetic, by what, and from which seed."""
     return f"synthetic speech; speechgen {speechgen.__version__}; {source}; seed {seed}"
 
 

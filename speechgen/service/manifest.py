@@ -8,28 +8,18 @@ A line is written at once and only after its file is whole; a line that a sudden
 
 from __future__ import annotations
 
-import errno
-import hashlib
-import json
-import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from speechgen.core.checkpoint import write_text_atomically
 from speechgen.core.errors import UserError
+from speechgen.service import journal
 from speechgen.service.batch_rows import Row
 
-__all__ = ["Manifest", "file_digest"]
+__all__ = ["Manifest"]
 
 NAME = "manifest.jsonl"
-
-
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class Manifest:
@@ -54,7 +44,7 @@ class Manifest:
             self.folder.mkdir(parents=True, exist_ok=True)
             known = {entry["row_sha256"]: entry for entry in self.entries() if "sha256" in entry}
             kept = {row.number: {**known[row.digest], "row": row.number} for row in rows if self._holds(row, known)}
-            write_text_atomically(self.path, "".join(_line(entry) for entry in kept.values()))
+            journal.rewrite(self.path, kept.values())
             if resume:
                 self._sweep({self.folder / row.path for row in rows if row.number not in kept})
         except OSError as error:
@@ -63,35 +53,15 @@ class Manifest:
 
     def entries(self) -> list[dict[str, Any]]:
         """Every whole line, in order."""
-        if not self.path.is_file():
-            return []
-        found = []
-        for line in self.path.read_bytes().split(b"\n"):
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(entry, dict) and isinstance(entry.get("row_sha256"), str):
-                found.append(entry)
-        return found
+        return [entry for entry in journal.read(self.path) if isinstance(entry.get("row_sha256"), str)]
 
     def append(self, entry: dict[str, Any]) -> None:
-        """Add a line: all of it or, if the disk refuses, nothing that would be read.
+        """Add a line.
 
         Raises:
             UserError: the disk refuses.
         """
-        try:
-            file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-            try:
-                line = _line(entry).encode()
-                if os.write(file, line) < len(line):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                os.fsync(file)
-            finally:
-                os.close(file)
-        except OSError as error:
-            raise UserError(f"cannot write {self.path}: {error.strerror}") from error
+        journal.append(self.path, entry)
 
     def _sweep(self, files: set[Path]) -> None:
         """Remove what a sudden end left half written beside `files`."""
@@ -102,8 +72,4 @@ class Manifest:
 
     def _holds(self, row: Row, known: dict[str, dict[str, Any]]) -> bool:
         entry, path = known.get(row.digest), self.folder / row.path
-        return entry is not None and path.is_file() and file_digest(path) == entry["sha256"]
-
-
-def _line(entry: dict[str, Any]) -> str:
-    return json.dumps(entry, ensure_ascii=False) + "\n"
+        return entry is not None and path.is_file() and journal.file_digest(path) == entry["sha256"]
