@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from speechgen.cli.batch import batch
+from speechgen.cli.bench import bench
 from speechgen.cli.dialogue import dialogue
 from speechgen.cli.doctor import doctor
 from speechgen.cli.eval import evaluate
@@ -46,6 +47,7 @@ app.command()(prepare)
 app.command()(train)
 app.command("fit-kmeans")(fit_kmeans)
 app.command("eval")(evaluate)
+app.add_typer(bench, name="bench")
 app.add_typer(models, name="models")
 app.add_typer(voices, name="voices")
 app.command()(doctor)

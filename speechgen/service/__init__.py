@@ -9,6 +9,7 @@ plot       the picture: words, waveform, mel, phones and tokens over one time ax
 catalog    finds checkpoints, pipelines and voices
 voices     stored voices, and the voice of a request
 devices    names of devices, and what is really there
+bench      how fast a pipeline speaks here, beside another system
 evaluate   figures of pipelines, vocoders and tokenizers
 doctor     is everything here that speaking needs
 """

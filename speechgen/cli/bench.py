@@ -1,0 +1,124 @@
+"""`speechgen bench synth`: how fast a pipeline speaks on this machine, beside another system."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from speechgen.cli.console import progress_bar, use_offline
+from speechgen.core.errors import UserError
+
+if TYPE_CHECKING:
+    from speechgen.service.bench import BenchReport, Speed
+
+__all__ = ["bench"]
+
+bench = typer.Typer(help="Measure speed and memory on this machine.", no_args_is_help=True)
+
+
+@bench.callback()
+def _root() -> None:
+    """Measure speed and memory on this machine."""
+
+
+@bench.command("synth")
+def synth(
+    text: Annotated[str | None, typer.Option("--text", help="What to say; otherwise one sentence of 78 characters.")] = None,
+    sentences: Annotated[Path | None, typer.Option("--sentences", help="File with one text a line, instead of --text.")] = None,
+    ref: Annotated[
+        Path | None,
+        typer.Option("--ref", "--ref-audio", "--speaker-wav", "--prompt-wav", help="Recording of the voice, 1 to 30 seconds."),
+    ] = None,
+    voice: Annotated[str | None, typer.Option("--voice", help="A voice by name instead of --ref.")] = None,
+    pipeline: Annotated[str, typer.Option("--pipeline", help="Name, or path of a pipeline's YAML.")] = "default",
+    runs: Annotated[int, typer.Option("--runs", min=1, help="How often each text is spoken, behind one warm-up.")] = 10,
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=1, help="CPU threads; otherwise as many as torch takes.")
+    ] = None,
+    compare: Annotated[str | None, typer.Option("--compare", help="Measure another system beside it: vits.")] = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Show no progress.")] = False,
+) -> None:
+    """Measure real-time factor, stages, first sound, loading and memory of speaking."""
+    if text is not None and sentences is not None:
+        raise UserError("both --text and --sentences are given: choose one")
+    use_offline()
+
+    from speechgen.service import bench as measures
+    from speechgen.service.engine import Engine
+    from speechgen.service.evaluate import read_sentences
+    from speechgen.service.requests import SynthesisRequest
+
+    texts = read_sentences(sentences) if sentences is not None else [text or measures.TEXT]
+    content = {"ref": ref, "voice": voice, "pipeline": pipeline}
+    requests = [SynthesisRequest.checked({"text": line, **content}) for line in texts]
+    with progress_bar("measuring", quiet=quiet) as progress:
+        report = measures.bench_synthesis(
+            Engine(device), requests, runs=runs, threads=threads, compare=compare, progress=progress
+        )
+    if as_json:
+        typer.echo(report.to_json())
+    else:
+        _print(report)
+
+
+def _print(report: BenchReport) -> None:
+    """Print the table, and below it under which conditions it was measured."""
+    other = report.comparison
+    heads = ["", report.pipeline] + ([other.name] if other else [])
+    rows = _rows(report)
+    if sys.stdout.isatty():
+        from rich.box import SIMPLE_HEAD
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(*heads, box=SIMPLE_HEAD)
+        for column in table.columns[1:]:
+            column.justify = "right"
+        for row in rows:
+            table.add_row(*row)
+        Console().print(table)
+    else:
+        widths = [max(len(row[index]) for row in (heads, *rows)) for index in range(len(heads))]
+        for row in (heads, *rows):
+            label, *cells = (
+                cell.rjust(width) if index else cell.ljust(width)
+                for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+            )
+            typer.echo("  ".join((label, *cells)).rstrip())
+    typer.echo(
+        f"{report.texts} text{'s' if report.texts > 1 else ''}, spoken {report.runs} times, voice {report.voice}; "
+        f"{report.device}, {report.threads} threads, {report.dtype}, torch {report.torch}; {report.machine}"
+    )
+    if other:
+        typer.echo(f"{other.name}: {other.how}")
+
+
+def _rows(report: BenchReport) -> list[list[str]]:
+    """Label and one cell for each system; what was not measured of the other one is a dash."""
+    other = report.comparison
+
+    def both(label: str, cell: str, theirs: str = "–") -> list[str]:
+        return [label, cell] + ([theirs] if other else [])
+
+    def of(label: str, tell: Callable[[Speed], str]) -> list[str]:
+        return both(label, tell(report.speed), tell(other.speed) if other else "")
+
+    return [
+        of("rtf p50", lambda speed: f"{speed.rtf.p50:.3f}"),
+        of("rtf p95", lambda speed: f"{speed.rtf.p95:.3f}"),
+        of("work for one text", lambda speed: f"{speed.work_seconds:.3f} s"),
+        *(both(f"  {name}", f"{seconds:.3f} s") for name, seconds in report.stages.items()),
+        of("sound of one text", lambda speed: f"{speed.audio_seconds:.2f} s"),
+        both("first sound p50", f"{1000 * report.first_audio_seconds.p50:.0f} ms"),
+        both("first sound p95", f"{1000 * report.first_audio_seconds.p95:.0f} ms"),
+        both("voice, once", f"{report.reference_seconds:.3f} s"),
+        both("load", f"{report.load_seconds:.2f} s"),
+        both("peak memory", f"{report.peak_memory_mb:.0f} MB"),
+        of("parameters", lambda speed: f"{speed.parameters / 1e6:.1f} M"),
+    ]
