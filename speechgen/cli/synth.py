@@ -13,6 +13,8 @@ from speechgen.cli.stream import sink_path, write_stream
 from speechgen.core.errors import UserError
 
 if TYPE_CHECKING:
+    from speechgen.service.engine import Engine
+    from speechgen.service.requests import SynthesisRequest
     from speechgen.service.results import SynthesisResult
 
 __all__ = ["synth"]
@@ -45,7 +47,10 @@ def synth(
     stream: Annotated[
         bool, typer.Option("--stream", help="Write the sound while it is made; with -o - to standard output, as WAV.")
     ] = False,
-    plot: Annotated[Path | None, typer.Option("--plot", help="Also draw waveform and mel into this PNG.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a long text that was interrupted.")] = False,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="Also draw words, waveform, mel, phones and tokens into this PNG.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Forbid every network access.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print errors only.")] = False,
@@ -55,8 +60,8 @@ def synth(
     content = {"text": read_text(text, file), "ref": ref, "ref_text": ref_text, "voice": voice}
     content |= {"pipeline": pipeline, "language": language, "speed": speed, "steps": steps, "guidance": guidance, "seed": seed}
     content |= {"temperature": temperature, "pitch": pitch, "tempo_ref": tempo_ref, "candidates": candidates}
-    if stream and plot is not None:
-        raise UserError("--stream keeps no sound to draw: leave --plot or --stream out")
+    if stream and (plot is not None or resume):
+        raise UserError("--stream keeps no sound to draw or to continue: leave --plot and --resume, or --stream out")
     sink = sink_path(out, format) if stream else None
     out = output_path(out or Path("out"), format) if not stream else out
     if plot is not None:
@@ -73,15 +78,31 @@ def synth(
         write_stream(engine, request, sink, as_json=as_json, quiet=quiet)
         return
     assert out is not None
-    with progress_bar("speaking", quiet=quiet) as progress:
-        result = engine.synthesize(request, progress)
-    result.save(out)
+    result = _speak(engine, request, out, resume=resume, quiet=quiet)
     if plot is not None:
         result.plot(plot)
     if verbose:
         for piece in result.pieces:
             note(piece)
     _tell(result, out, as_json=as_json, quiet=quiet)
+
+
+def _speak(engine: Engine, request: SynthesisRequest, out: Path, *, resume: bool, quiet: bool) -> SynthesisResult:
+    """Speak into the file; long texts in a way that can be continued."""
+    from speechgen.service.longtext import LONG_CHARACTERS, partial_folder, synthesize_to_file
+
+    if len(request.text) <= LONG_CHARACTERS and not resume:
+        with progress_bar("speaking", quiet=quiet) as progress:
+            result = engine.synthesize(request, progress)
+        result.save(out)
+        return result
+    try:
+        with progress_bar("speaking", quiet=quiet) as progress:
+            return synthesize_to_file(engine, request, out, resume=resume, progress=progress)
+    except KeyboardInterrupt:
+        if partial_folder(out).is_dir():
+            note(f"{partial_folder(out)} keeps what is finished: continue by --resume")
+        raise
 
 
 def _tell(result: SynthesisResult, out: Path, *, as_json: bool, quiet: bool) -> None:

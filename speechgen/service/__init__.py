@@ -4,6 +4,7 @@ requests   SynthesisRequest: everything that can be asked, checked
 engine     Engine: loads pipelines once, speaks, copies through a vocoder; Speaker for Python users
 batch      many rows of a list spoken, resumable; batch_rows reads the list, manifest notes what is finished
 dialogue   a script of turns spoken in several voices
+longtext   texts spoken to the disk piece by piece, resumable; journal: lines on disk, and digests of what was asked
 results    SynthesisResult: samples with rate, seed, timings; saves and plots itself
 plot       the picture: words, waveform, mel, phones and tokens over one time axis
 catalog    finds checkpoints, pipelines and voices
