@@ -91,9 +91,10 @@ def _print(report: BenchReport) -> None:
                 for index, (cell, width) in enumerate(zip(row, widths, strict=True))
             )
             typer.echo("  ".join((label, *cells)).rstrip())
+    texts, threads = ("" if count == 1 else "s" for count in (report.texts, report.threads))
     typer.echo(
-        f"{report.texts} text{'s' if report.texts > 1 else ''}, spoken {report.runs} times, voice {report.voice}; "
-        f"{report.device}, {report.threads} threads, {report.dtype}, torch {report.torch}; {report.machine}"
+        f"{report.texts} text{texts}, {report.runs} runs, voice {report.voice}; {report.device}, "
+        f"{report.threads} thread{threads}, {report.dtype}, torch {report.torch}; {report.machine}"
     )
     if other:
         typer.echo(f"{other.name}: {other.how}")

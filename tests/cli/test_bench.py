@@ -18,7 +18,7 @@ def test_the_table_is_aligned_and_tells_the_conditions(home, capsys):
         assert line.endswith(("s", "B")) or line.split()[-1].replace(".", "").isdigit()
     table = lines[: len(ROWS) + 5]
     assert len({len(line) for line in table}) == 1
-    assert "1 threads, float32, torch" in lines[-1] and "voice buzz" in lines[-1]
+    assert "1 thread, float32, torch" in lines[-1] and "voice buzz" in lines[-1]
 
 
 def test_json_is_one_object_with_every_figure(home, capsys, tmp_path):

@@ -74,7 +74,10 @@ def test_commands_that_documents_name_have_those_options(command: str):
     _, verb, *words = command.split()
     group = typer.main.get_command(app)
     assert verb in group.commands, f"no such command: {verb}"
-    known = {name for parameter in group.commands[verb].params for name in (*parameter.opts, *parameter.secondary_opts)}
+    found = group.commands[verb]
+    while words and words[0] in getattr(found, "commands", {}):  # a group of commands, such as models
+        found = found.commands[words.pop(0)]
+    known = {name for parameter in found.params for name in (*parameter.opts, *parameter.secondary_opts)}
     given = {word.partition("=")[0] for word in words if re.fullmatch(r"--?[a-z][\w-]*(=.*)?", word)}
     assert given <= known
 

@@ -6,7 +6,9 @@ import torch
 from PIL import Image
 
 from speechgen.pipeline.alignment import Alignment
+from speechgen.service.engine import Engine
 from speechgen.service.plot import DPI, LONGEST_SECONDS, WIDTH, draw, spread
+from speechgen.service.requests import SynthesisRequest
 from speechgen.service.results import SynthesisResult
 from speechgen.text.phonemes import Phonemizer
 from tests.tiny import RATE, voice_like
@@ -86,6 +88,16 @@ def test_drawing_changes_nothing_of_matplotlib(alignment, tmp_path):
     before, backend = dict(matplotlib.rcParams), matplotlib.get_backend(auto_select=False)
     result(1.0, alignment).plot(tmp_path / "a.png")
     assert dict(matplotlib.rcParams) == before and matplotlib.get_backend(auto_select=False) == backend
+
+
+def test_what_the_engine_speaks_brings_its_alignment_and_copies_bring_none(home, tmp_path):
+    engine = Engine("cpu")
+    request = SynthesisRequest.checked({"text": TEXT * 3, "pipeline": "tiny", "seed": 0})
+    spoken = engine.synthesize(request)
+    assert [piece.text for piece in spoken.alignment] == list(spoken.pieces) and len(spoken.pieces) >= 2
+    assert spoken.alignment[-1].start + spoken.alignment[-1].seconds <= spoken.seconds + 0.05
+    assert {"phones", "tokens"} <= set(labels(draw(spoken.samples, spoken.rate, spoken.alignment)))
+    assert engine.vocode(home / "voices" / "buzz.wav", "tiny-vocoder").alignment == ()
 
 
 def test_labels_that_fit_stay_and_others_move_apart_within_the_limits():
