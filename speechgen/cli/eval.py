@@ -18,6 +18,9 @@ def evaluate(
     ref: Annotated[
         list[Path] | None, typer.Option("--ref", help="Recording of a voice; repeatable. Default: the example voices.")
     ] = None,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a setting of the pipeline: --set acoustic.steps=6; repeatable.")
+    ] = None,
     vocoder: Annotated[str | None, typer.Option("--vocoder", help="Measure copy synthesis of this vocoder on --audio.")] = None,
     audio: Annotated[Path | None, typer.Option("--audio", help="Folder of recordings.")] = None,
     tokenizer: Annotated[str | None, typer.Option("--tokenizer", help="Measure this tokenizer's tokens in --data.")] = None,
@@ -57,8 +60,9 @@ def evaluate(
             report = measures.measure_vocoder(Engine(device), vocoder, audio, limit=limit, progress=progress)
         else:
             texts = measures.read_sentences(sentences)[: limit or None]
+            engine = Engine(device, changes or ())
             report = measures.measure_pipeline(
-                Engine(device), pipeline, texts, ref or [], seed=seed, opinions=opinions, save_to=out, progress=progress
+                engine, pipeline, texts, ref or [], seed=seed, opinions=opinions, save_to=out, progress=progress
             )
     if out is not None:
         write_text_atomically(out / "report.json", report.to_json() + "\n")

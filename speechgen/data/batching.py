@@ -80,6 +80,8 @@ class TrainingData:
         for name in fields:
             if name not in FIELDS:
                 raise unknown("field", name, FIELDS)
+        if config.crop_seconds is not None and config.speaker_balance:
+            raise UserError("data.speaker_balance is for whole utterances: leave it or data.crop_seconds out")
         if config.crop_seconds is not None and "phonemes" in fields:
             raise UserError("phonemes cannot be cropped with the audio: leave data.crop_seconds out for this objective")
         self._fields, self._config, self._seed = fields, config, seed

@@ -328,7 +328,8 @@ class Pipeline:
                 break
         assert best is not None
         if best[3]:
-            warnings.append(f"{_excerpt(piece.text)} is {' and '.join(best[3])} after {tries} {'try' if tries == 1 else 'tries'}: try another --seed")
+            count = "one try" if tries == 1 else f"{tries} tries"
+            warnings.append(f"{_excerpt(piece.text)} is {' and '.join(best[3])} after {count}: try another --seed")
         elif best[2] >= options.candidates:
             warnings.append(f"{_excerpt(piece.text)} was faulty at first: spoken again with seed {seed + best[2]}")
         yield replace(best[4], samples=longform.limit_peaks(normalize_level(best[4].samples, rate), rate))

@@ -18,6 +18,8 @@ __all__ = ["MAX_SECONDS", "MIN_SECONDS", "PreparedPrompt", "prepare_prompt"]
 
 MIN_SECONDS = 1.0
 MAX_SECONDS = 30.0
+MIN_SOUND_SECONDS = 0.7
+"""What must be left of the shortest recording when the silence at its edges is cut."""
 SILENT_DBFS = -60.0
 MARGIN_SECONDS = 0.05
 """Silence left at each edge: a prompt that ends inside a sound makes the models finish that sound."""
@@ -41,7 +43,7 @@ def prepare_prompt(audio: Waveform, *, rate: int, prompt_seconds: float, name: s
         name: what to call it in messages.
 
     Raises:
-        UserError: it is silent, or holds less than MIN_SECONDS of speech.
+        UserError: it is silent, or holds less than MIN_SOUND_SECONDS of sound.
     """
     warnings = []
     if audio.seconds < MIN_SECONDS:
@@ -56,7 +58,7 @@ def prepare_prompt(audio: Waveform, *, rate: int, prompt_seconds: float, name: s
 
     samples = resample(Waveform.single(samples, audio.rate), rate).samples[0]
     span = speech_span(samples, rate)
-    if span.stop - span.start < int(MIN_SECONDS * rate):
+    if span.stop - span.start < int(MIN_SOUND_SECONDS * rate):
         seconds = (span.stop - span.start) / rate
         raise UserError(f"{name} holds only {seconds:.2f} s of sound: give {MIN_SECONDS:g} to {MAX_SECONDS:g} s of one voice")
     margin = int(MARGIN_SECONDS * rate)

@@ -5,7 +5,7 @@ Everything is compared through `config.json`; weights are read only after the co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from pydantic import Field
 
 from speechgen.core import checkpoint, registry
 from speechgen.core.checkpoint import CheckpointInfo
-from speechgen.core.config import StrictModel, read_yaml, validate
+from speechgen.core.config import StrictModel, apply_overrides, read_yaml, validate
 from speechgen.core.errors import UserError
 from speechgen.core.protocols import AcousticModel, SemanticModel, SemanticTokenizer, Vocoder
 from speechgen.core.types import MelSettings
@@ -63,13 +63,17 @@ class Stages:
     device: torch.device
 
 
-def read_config(path: Path) -> PipelineConfig:
+def read_config(path: Path, overrides: Sequence[str] = ()) -> PipelineConfig:
     """Read a pipeline's YAML, strictly; its options are checked when the models are known, by `load_stages`.
+
+    Args:
+        path: the file.
+        overrides: changes such as "acoustic.steps=6".
 
     Raises:
         UserError: naming the fault.
     """
-    return validate(PipelineConfig, read_yaml(path), str(path))
+    return validate(PipelineConfig, apply_overrides(read_yaml(path), overrides), str(path))
 
 
 def check(folders: Mapping[str, Path]) -> dict[str, CheckpointInfo]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -39,13 +39,18 @@ KEPT_REFERENCES = 64
 class Engine:
     """Keeps what it has loaded. One engine serves many requests, one at a time."""
 
-    def __init__(self, device: str = "auto") -> None:
+    def __init__(self, device: str = "auto", overrides: Sequence[str] = ()) -> None:
         """Choose the device; nothing is loaded.
+
+        Args:
+            device: auto, cpu, cuda, cuda:N or mps.
+            overrides: changes to the settings of every pipeline, such as "acoustic.steps=6".
 
         Raises:
             UserError: there is no such device here.
         """
         self.device = devices.resolve(device)
+        self._overrides = tuple(overrides)
         self._hints = tuple(filter(None, [devices.overlooked_gpu()])) if device == "auto" else ()
         self._pipelines: dict[str, Pipeline] = {}
         self._vocoders: dict[str, Vocoder] = {}
@@ -59,7 +64,7 @@ class Engine:
         """
         if name not in self._pipelines:
             path = catalog.find_pipeline(name)
-            config = read_config(path)
+            config = read_config(path, self._overrides)
             stages = load_stages(config, catalog.find_checkpoint, self.device, source=str(path))
             self._pipelines[name] = Pipeline(stages, config)
         return self._pipelines[name]

@@ -85,3 +85,11 @@ def test_the_wrong_vocoder_checkpoint_saved_with_another_mel_is_refused(home, fo
     other = save_checkpoint(home / "checkpoints" / "eight", "vocos", mel=MelSettings(num_bins=80))
     with pytest.raises(UserError, match="num_bins 80 instead of 100"):
         stages.check({**folders, "vocoder": other})
+
+
+def test_settings_of_a_pipeline_are_changed_by_name(home):
+    path = home / "pipelines" / "tiny.yaml"
+    changed = stages.read_config(path, ["acoustic.steps=3", "prompt_seconds=5"])
+    assert changed.acoustic["steps"] == 3 and changed.prompt_seconds == 5
+    with pytest.raises(UserError, match="prompt_second: unknown key"):
+        stages.read_config(path, ["prompt_second=5"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from speechgen.core.config import StrictModel
 from speechgen.core.types import MelSettings
@@ -26,8 +26,23 @@ class E2Config(StrictModel):
     dropout: float = Field(0.0, description="dropout in training")
     # Differs from paper: a small network with little data does not learn the voice by attention to the prompt alone.
     modulated: bool = Field(False, description="modulate every block by the flow time and a summary of the visible mel")
+    # Differs from paper: a patch is nearly as wide as a small network, which cannot carry all of its noise to the output, as
+    # the velocity needs; the data has fewer dimensions (Li and He, 2025, "Back to Basics", arXiv:2511.13720).
+    data_floor: float = Field(
+        0.0, ge=0, le=1, description="0: the output is the velocity; else the data, velocity = (data - x) / max(1 - t, this)"
+    )
     mel_mean: float = Field(-5.0, description="mean of log-mel values in the training data")
     mel_scale: float = Field(2.5, description="standard deviation of log-mel values in the training data")
+
+    @model_validator(mode="after")
+    def _check_rates(self) -> E2Config:
+        if abs(self.token_rate * self.patch_frames - self.mel.frame_rate) > 1e-3:
+            raise ValueError(
+                f"{self.patch_frames} mel frames at {self.mel.frame_rate} a second are not one token at {self.token_rate}: "
+                f"choose patch_frames {self.mel.frame_rate / self.token_rate:g} or token_rate "
+                f"{self.mel.frame_rate / self.patch_frames:g}"
+            )
+        return self
 
     @classmethod
     def tiny(cls) -> E2Config:
@@ -38,10 +53,10 @@ class E2Config(StrictModel):
 class E2ObjectiveConfig(StrictModel):
     """Masking and condition dropout (section 2.1, Appendix; probabilities of the public implementation)."""
 
-    mask_low: float = Field(0.7, description="smallest share of the utterance that is masked and generated")
-    mask_high: float = Field(1.0, description="largest share")
-    drop_prompt: float = Field(0.2, description="probability of hiding the visible mel")
-    drop_all: float = Field(0.2, description="probability of hiding the visible mel and the tokens, for guidance")
+    mask_low: float = Field(0.7, gt=0, le=1, description="smallest share of the utterance that is masked and generated")
+    mask_high: float = Field(1.0, gt=0, le=1, description="largest share")
+    drop_prompt: float = Field(0.2, ge=0, le=1, description="probability of hiding the visible mel")
+    drop_all: float = Field(0.2, ge=0, le=1, description="probability of hiding the visible mel and the tokens, for guidance")
 
     @classmethod
     def tiny(cls) -> E2ObjectiveConfig:

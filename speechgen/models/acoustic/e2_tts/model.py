@@ -92,8 +92,10 @@ class E2TTS(nn.Module):
             x = block(x, valid, angles, condition)
         for block, merge in zip(self.blocks[half:], self.merges, strict=True):
             x = block(merge(torch.cat((x, skips.pop()), dim=-1)), valid, angles, condition)
-        velocity: Tensor = self.out(self.norm(x[:, 1:]))
-        return velocity
+        made: Tensor = self.out(self.norm(x[:, 1:]))
+        if self.config.data_floor:
+            made = (made - noisy) / (1 - t).clamp(min=self.config.data_floor)[:, None, None]
+        return made
 
     def patches(self, mel: Tensor) -> Tensor:
         """Normalise mel [B, T, M] and fold it to [B, ceil(T / patch_frames), P]; the last patch repeats the last frame."""

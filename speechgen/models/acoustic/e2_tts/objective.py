@@ -53,7 +53,7 @@ class E2Objective:
         """Patches [B, N, P], tokens [B, N] and lengths [B] of equal size."""
         data = self.folding.patches(batch["mel"])
         # A patch that is only in part real is left out: what pads the batch would be learnt with it.
-        lengths = torch.minimum(batch.lengths["mel"] // self.config.patch_frames, batch.lengths["tokens"])
+        lengths = torch.minimum(batch.lengths["mel"] // self.config.patch_frames, batch.lengths["tokens"]).clamp(min=1)
         size = int(lengths.max())
         return data[:, :size], batch["tokens"][:, :size], lengths
 
