@@ -48,9 +48,7 @@ def synth(
         bool, typer.Option("--stream", help="Write the sound while it is made; with -o - to standard output, as WAV.")
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a long text that was interrupted.")] = False,
-    plot: Annotated[
-        Path | None, typer.Option("--plot", help="Also draw words, waveform, mel, phones and tokens into this PNG.")
-    ] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", help="Also draw sound, mel, phones and tokens into this PNG.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Forbid every network access.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print errors only.")] = False,
