@@ -1,6 +1,6 @@
 """Brings text of any origin into one form before it is phonemised: Unicode, punctuation, case, spacing.
 
-Numbers, dates and symbols such as % are left as written: espeak-ng reads them in the text's own language.
+Numbers, dates and symbols such as % are left as written: `english` spells them out, espeak-ng in other languages.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ import re
 import unicodedata
 from functools import lru_cache
 
-__all__ = ["normalize", "speakable"]
+from speechgen.text.spans import STAND_IN, guard
+
+__all__ = ["canonical", "normalize", "speakable"]
 
 _CANONICAL = str.maketrans(
     {
@@ -30,7 +32,7 @@ _CANONICAL = str.maketrans(
 # Compatibility forms that would change what is read: 2½ is not 21/2, nor 10² 102.
 _RESOLVABLE = re.compile("[^¼-¾⅐-⅞²³¹⁰-₉]+")
 _JOINERS = "\u200c\u200d"  # meaningful inside words of some scripts
-_KEPT = set(_JOINERS + "°")
+_KEPT = set(_JOINERS + "°" + STAND_IN)
 _INVISIBLE_CATEGORIES = {"Cf", "Me"}
 _VARIATION_SELECTORS = set("\ufe0e\ufe0f")
 _SILENT_CATEGORIES = {"Cc", "Cn", "Co", "Cs", "Sk", "So", "Zl", "Zp"}
@@ -56,13 +58,18 @@ def normalize(text: str) -> str:
 
     Compatibility characters are resolved (NFKC), quotes, dashes and foreign punctuation become ASCII or one of — …,
     control characters and emoji go, whitespace is collapsed, and a text without any small letter is lower-cased if it
-    has several words, because it is then not an acronym but a transcript in capitals.
+    has several words, because it is then not an acronym but a transcript in capitals. [[phonemes]] stay as they are.
     """
+    return guard(canonical, text)
+
+
+def canonical(text: str) -> str:
+    """Normalise a text without [[phonemes]]."""
     text = _RESOLVABLE.sub(lambda match: unicodedata.normalize("NFKC", match.group()), text.translate(_CANONICAL))
     text = "".join(map(_spoken, text.translate(_CANONICAL)))
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)
-    if text.isupper() and len(text.split()) > 1:
+    if text.isupper() and sum(any(map(str.isalpha, word)) for word in text.split()) > 1:
         text = text.lower()
     return text.strip()
 

@@ -1,7 +1,8 @@
 """Text to phoneme symbols, by espeak-ng through the phonemizer library.
 
-Text is cut at its punctuation; espeak-ng reads the clauses between, each phone and each stress mark becomes one symbol of
-the vocabulary, and the punctuation is put back: `the cat.` -> ^ ð ə ␠ k ˈ æ t . $. Apostrophes belong to their words.
+English is spelled out first. Text is cut at its punctuation; espeak-ng reads the clauses between, each phone and each stress
+mark becomes one symbol of the vocabulary, and the punctuation is put back: `the cat.` -> ^ ð ə ␠ k ˈ æ t . $. Apostrophes
+belong to their words; [[phonemes]] are taken as they are.
 """
 
 from __future__ import annotations
@@ -14,16 +15,18 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from speechgen.core.errors import UserError
+from speechgen.text.english import EnglishReader
 from speechgen.text.normalize import normalize, speakable
+from speechgen.text.spans import SPAN, read_span
 from speechgen.text.split import ends_abbreviated
 from speechgen.text.vocabulary import END, ENGLISH, GAP, PUNCTUATION, START, Spelling, Vocabulary
 
-__all__ = ["Phonemizer"]
+__all__ = ["Phonemizer", "language_warning"]
 
-# Changes whenever the same text would give other symbols, so that prepared features are made anew.
+# Changes whenever the same text in words would give other symbols, so that prepared features are made anew.
 _REVISION = 1
 # Marks inside numbers and words (1,000 12:30 3.14 example.com) are for espeak-ng to read.
-_MARK = re.compile(r"[—…\"()!?;]|[,:](?!\d)|\.(?!\w)")
+_MARK = re.compile(SPAN.pattern + r"|[—…\"()!?;]|[,:](?!\d)|\.(?!\w)")
 _LANGUAGE_FLAG = re.compile(r"\(.+?\)")
 
 
@@ -54,7 +57,7 @@ class Phonemizer:
         self._espeak.set_voice(language)
         self._lock = threading.Lock()  # espeak-ng keeps its state in globals
         self._spellings: dict[str, Spelling] = {}
-        self._reads_latin = language.startswith("en") and language != "en-shaw"
+        self._reader = EnglishReader(american=language.startswith("en-us")) if _is_english(language) else None
         self.language = language
         self.vocabulary = vocabulary
         self.dropped: Counter[str] = Counter()
@@ -62,14 +65,23 @@ class Phonemizer:
     def __reduce__(self) -> tuple[type[Phonemizer], tuple[str, Vocabulary]]:
         return Phonemizer, (self.language, self.vocabulary)
 
+    def spoken(self, text: str) -> str:
+        """Return `text` as it will be read: in canonical form, English with its numbers and symbols spelled out.
+
+        Split long text after this, for `$1.05` is many times longer in words. Paragraphs stay apart by an empty line.
+        """
+        read = self._reader or normalize
+        return "\n\n".join(filter(None, map(read, re.split(r"\n[^\S\n]*+\n\s*", text))))
+
     def __call__(self, text: str) -> list[str]:
         """Return the symbols of `text`, from `^` to `$`.
 
         Raises:
-            UserError: nothing in `text` can be spoken, or it is in a script that the language cannot read.
+            UserError: nothing in `text` can be spoken, it is in a script that the language cannot read, or [[…]] in it holds
+                something that is no phoneme.
         """
-        normal = normalize(text)
-        if self._reads_latin and _is_mostly_foreign(normal):
+        normal = self.spoken(text).replace("\n\n", " ")
+        if self._reader and _is_mostly_foreign(SPAN.sub("", normal)):
             raise UserError(
                 f"cannot read {_excerpt(text)} as {self.language}: most of its letters are not Latin; "
                 "choose the language it is written in, or transliterate it"
@@ -106,6 +118,9 @@ class Phonemizer:
 
     def _read(self, piece: str) -> Iterator[str]:
         """Symbols of one piece: a mark itself, or the phones, stress marks and gaps of a clause."""
+        if SPAN.fullmatch(piece):
+            yield from read_span(piece, self.vocabulary)
+            return
         if _MARK.fullmatch(piece):
             yield piece
             return
@@ -129,6 +144,13 @@ class Phonemizer:
         return spelling.symbols
 
 
+def language_warning(language: str) -> str | None:
+    """Return what to tell a user whose text is not English, which the bundled voices were trained on; None for English."""
+    if language.partition("-")[0].lower() == "en":
+        return None
+    return f"the bundled voice was trained on English: in {language!r} expect an accent, and words that are hard to understand"
+
+
 def _pieces(text: str) -> Iterator[str]:
     """Cut into marks and the clauses between them; the point of an abbreviation stays in its clause."""
     start = 0
@@ -141,6 +163,11 @@ def _pieces(text: str) -> Iterator[str]:
         start = match.end()
     if start < len(text):
         yield text[start:]
+
+
+def _is_english(language: str) -> bool:
+    """Tell whether the language is English in Latin letters, not in those of Shaw."""
+    return language.partition("-")[0] == "en" and language != "en-shaw"
 
 
 def _tidy_gaps(symbols: list[str]) -> Iterator[str]:

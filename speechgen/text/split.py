@@ -1,13 +1,15 @@
 """Cuts long text into pieces that a model can speak in one go.
 
 At the ends of sentences where possible, else of clauses, else between words, else anywhere. No non-space character is
-ever lost or repeated. Linear in the length of the text.
+ever lost or repeated, and [[phonemes]] count as one word. Linear in the length of the text.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+
+from speechgen.text.spans import SPAN, STAND_IN
 
 __all__ = ["ends_abbreviated", "split"]
 
@@ -19,6 +21,7 @@ _LONGEST_ABBREVIATION = 6
 # Each boundary is a mark and the space after it. Possessive runs that start where the run does: no quadratic backtracking.
 _SENTENCE_END = re.compile(r"(?:(?<![.!?…])[.!?…]++[\"')\]”’»]*+(?=\s)|[。！？।][」』”]?)\s?|\n\n")
 _CLAUSE_END = re.compile(r"[,;:)](?=\s)\s|\s?—\s?|\s(?:--+\s)|[，、；：]\s?")
+_HIDDEN = re.compile(f"{SPAN.pattern}|{STAND_IN}")
 _WORD_END = re.compile(r"\s")
 
 
@@ -36,10 +39,13 @@ def split(text: str, max_characters: int = 300) -> list[str]:
     """
     if max_characters < 1:
         raise ValueError(f"max_characters must be at least 1, got {max_characters}")
+    # A span becomes a word of its own length.
+    spans = iter("".join(_HIDDEN.findall(text)))
+    text = _HIDDEN.sub(lambda match: STAND_IN * len(match.group()), text)
     # One space between words, an empty line between paragraphs: what the boundaries count on.
     text = re.sub(r"\s+", lambda match: "\n\n" if match.group().count("\n") > 1 else " ", text.strip())
     pieces = _fit(text, max_characters, (_SENTENCE_END, _CLAUSE_END, _WORD_END))
-    return [piece.replace("\n\n", " ") for piece in pieces]
+    return [re.sub(STAND_IN, lambda _: next(spans), piece.replace("\n\n", " ")) for piece in pieces]
 
 
 def ends_abbreviated(text: str, point: int) -> bool:

@@ -29,6 +29,8 @@ from speechgen.text.normalize import normalize, speakable
         ("hi 😀👨‍👩‍👧 there 🇩🇪❤️!", "hi there!"),
         ("Kleenex™ ©", "Kleenex"),
         ("你好。世界！", "你好.世界!"),
+        ("so [[həlˈoʊ  [ˈ…]]]", "so ((həlˈoʊ (ˈ…)))"),
+        ("“it” [[a  ´b – c]] – [[d]]\ue000!", '"it" [[a  ´b – c]] — [[d]]!'),
         ("", ""),
         ("\u200d", ""),
     ],
@@ -42,6 +44,7 @@ def test_text_becomes_canonical(text, expected):
     [
         ("THE CAT IS TWENTY.", "the cat is twenty."),
         ("NASA", "NASA"),
+        ("NASA 2024", "NASA 2024"),
         ("The USA", "The USA"),
         ("STRASSE ÜBER KÖLN", "strasse über köln"),
     ],

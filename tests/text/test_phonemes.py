@@ -2,6 +2,7 @@
 
 import copy
 import json
+import random
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from speechgen.core.errors import UserError
-from speechgen.text.phonemes import Phonemizer
+from speechgen.text.phonemes import Phonemizer, language_warning
 from speechgen.text.vocabulary import ENGLISH, Vocabulary
 
 
@@ -41,7 +42,7 @@ def test_a_phone_of_several_characters_is_one_symbol_and_stress_stands_before_it
         ("hello,world", "həlˈoʊ, wˈɜːld"),
         ('He said "go" (now) -- yes... ok', 'hiː sˈɛd "ɡˈoʊ" (nˈaʊ) — jˈɛs… ˌoʊkˈeɪ'),
         ("Mr. Smith", "mˈɪstɚ smˈɪθ"),
-        ("3.14", "θɹˈiː pɔɪnt wˈʌn fˈɔːɹ"),
+        ("3.14", "θɹˈiː pˈɔɪnt wˈʌn fˈɔːɹ"),
         ("don’t", "dˈoʊnt"),
         ("'tis the dogs'", "tˈɪz ðə dˈɑːɡz"),
         ("THE CAT", "ðə kˈæt"),
@@ -57,6 +58,86 @@ def test_text_is_read_with_its_punctuation(english, text, expected):
     assert "  " not in body(symbols)
     if expected:
         assert body(symbols) == expected
+
+
+def test_numbers_and_symbols_are_read_in_words(english):
+    assert english("Pay $5 @ 3pm on 2nd St.") == english("Pay five dollars at three PM on second St.")
+    assert english.spoken("Items: 2.\n \n\nThen 1/2") == "Items: two.\n\nThen one half"
+    assert english("One.\n\nTwo") == english("One. Two")
+    british = Phonemizer("en-gb")
+    assert british.spoken("105 on 5/3/2024") == "one hundred and five on the fifth of March, twenty twenty-four"
+    assert Phonemizer("de").spoken("105 & 5") == "105 & 5"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[[həlˈoʊ]]", "həlˈoʊ"),
+        ("say [[tə.mˈeɪ.ɾoʊ]], now", "sˈeɪ təmˈeɪɾoʊ, nˈaʊ"),
+        ("[[fəʊniːmz]]!", "fəʊniːmz!"),
+        ("the [[t͡ʃˈiːz  kˈeɪk]]s", "ðə tʃˈiːz kˈeɪkˈɛs"),
+        ("[[ɪt]] costs $5", "ɪt kˈɔsts fˈaɪv dˈɑːlɚz"),
+        ("[[θ]] is not α", "θ ɪz nˌɑːt ˈælfə"),
+    ],
+)
+def test_phonemes_in_brackets_are_taken_as_they_are(english, text, expected):
+    symbols = english(text)
+    assert body(symbols) == expected
+    ENGLISH.encode(symbols)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [("[[Paris]]", "'P'"), ("a [[h'a]] b", '"\'"'), ("[[5]]", "'5'"), ("[[a, b]]", "','")],
+)
+def test_what_is_no_phoneme_is_named(english, text, fault):
+    with pytest.raises(UserError, match=f"cannot speak {fault} in .*allowed are"):
+        english(text)
+
+
+@pytest.mark.parametrize("text", ["so [[]]", "[[ˈ]]", "a [[  ]]"])
+def test_brackets_without_phonemes_are_refused(english, text):
+    with pytest.raises(UserError, match="no phoneme in"):
+        english(text)
+
+
+def test_a_language_other_than_english_is_warned_of():
+    assert language_warning("en-us") is language_warning("en-gb") is language_warning("en") is None
+    assert "'de'" in language_warning("de")
+    assert "trained on English" in language_warning("enm")
+
+
+def test_odd_text_raises_nothing_but_user_errors(english):
+    pieces = [
+        "[[",
+        "]]",
+        "[[a]]",
+        "[[q",
+        "1",
+        "$",
+        ".",
+        " ",
+        "-",
+        "a",
+        "½",
+        "%",
+        "\n\n",
+        "\x00",
+        "é",
+        "你",
+        "٣",
+        "\ud800",
+        "@",
+        "😀",
+    ]
+    rng = random.Random(0)
+    for _ in range(300):
+        text = "".join(rng.choices(pieces, k=rng.randint(1, 8)))
+        try:
+            symbols = english(text)
+        except UserError:
+            continue
+        ENGLISH.encode(symbols)
 
 
 @pytest.mark.parametrize("text", ["", "  \n", "...!?", "😀👍", "\x00\x01"])

@@ -63,6 +63,19 @@ def test_an_ordinary_word_ends_a_sentence(text):
     assert not ends_abbreviated(text, text.rindex("."))
 
 
+@pytest.mark.parametrize("limit", [18, 20, 40])
+def test_phonemes_in_brackets_are_one_word(limit):
+    text = "Say it, then [[a. b, c d\n\ne]] again. [[f]]. And go [[g! h]]"
+    pieces = split(text, limit)
+    assert letters("".join(pieces)) == letters(text)
+    assert [piece for piece in pieces if "[[a. b, c d\n\ne]]" in piece]
+    assert all(piece.count("[[") == piece.count("]]") for piece in pieces)
+
+
+def test_phonemes_longer_than_the_limit_are_cut():
+    assert split("[[abcdef]]", 4) == ["[[ab", "cdef", "]]"]
+
+
 def test_no_character_is_lost_or_repeated_and_no_piece_is_too_long():
     alphabet = "ab c. ,;:!?—…\"') \n\n(-Mr.J。，"
     rng = random.Random(0)
