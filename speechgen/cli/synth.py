@@ -60,8 +60,7 @@ def synth(
     content |= {"temperature": temperature, "pitch": pitch, "tempo_ref": tempo_ref, "candidates": candidates}
     if stream and (plot is not None or resume):
         raise UserError("--stream keeps no sound to draw or to continue: leave --plot and --resume, or --stream out")
-    sink = sink_path(out, format) if stream else None
-    out = output_path(out or Path("out"), format) if not stream else out
+    target = sink_path(out, format) if stream else output_path(out or Path("out"), format)
     if plot is not None:
         check_folder(plot)
     if offline:
@@ -70,19 +69,13 @@ def synth(
     from speechgen.service.engine import Engine
     from speechgen.service.requests import SynthesisRequest
 
-    request = SynthesisRequest.checked(content)
-    engine = Engine(device)
-    if stream:
-        write_stream(engine, request, sink, as_json=as_json, quiet=quiet)
-        return
-    assert out is not None
-    result = _speak(engine, request, out, resume=resume, quiet=quiet)
+    request, engine = SynthesisRequest.checked(content), Engine(device)
+    if stream or target is None:
+        return write_stream(engine, request, target, as_json=as_json, quiet=quiet)
+    result = _speak(engine, request, target, resume=resume, quiet=quiet)
     if plot is not None:
         result.plot(plot)
-    if verbose:
-        for piece in result.pieces:
-            note(piece)
-    _tell(result, out, as_json=as_json, quiet=quiet)
+    _tell(result, out, as_json=as_json, quiet=quiet, verbose=verbose)
 
 
 def _speak(engine: Engine, request: SynthesisRequest, out: Path, *, resume: bool, quiet: bool) -> SynthesisResult:
@@ -103,8 +96,10 @@ def _speak(engine: Engine, request: SynthesisRequest, out: Path, *, resume: bool
         raise
 
 
-def _tell(result: SynthesisResult, out: Path, *, as_json: bool, quiet: bool) -> None:
-    """Print what was made: one JSON object, or a line; warnings go to stderr."""
+def _tell(result: SynthesisResult, out: Path, *, as_json: bool, quiet: bool, verbose: bool) -> None:
+    """Print what was made: one JSON object, or a line; warnings and pieces go to stderr."""
+    for piece in result.pieces if verbose else ():
+        note(piece)
     if not quiet:
         for line in result.warnings:
             warn(line)

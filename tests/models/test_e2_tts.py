@@ -73,6 +73,16 @@ def test_modulation_changes_nothing_at_first_and_then_hears_the_visible_voice():
     assert all(p.grad.isfinite().all() for p in modulated.parameters() if p.grad is not None)
 
 
+def test_the_direct_path_weighs_the_noisy_mel_by_bin_and_time():
+    network = E2TTS(E2Config.tiny().model_copy(update={"direct": True}))
+    noisy, ids, t, lengths = torch.randn(2, 6, 200), tokens(6, 6).ids, torch.tensor([0.2, 0.8]), torch.tensor([6, 6])
+    assert network(noisy, torch.zeros_like(noisy), ids, t, lengths).eq(0).all()
+    torch.nn.init.normal_(network.direct.weight, generator=generator(0))
+    weights = network(noisy, torch.zeros_like(noisy), ids, t, lengths) / noisy  # [2, 6, 200]
+    torch.testing.assert_close(weights, weights[:, :1].expand_as(weights), rtol=1e-3, atol=1e-4)
+    assert not torch.allclose(weights[0], weights[1], atol=1e-2)
+
+
 def test_an_odd_depth_is_refused():
     with pytest.raises(UserError, match="depth: .*multiple of 2.*given: 3"):
         validate(E2Config, {"depth": 3}, "recipe")

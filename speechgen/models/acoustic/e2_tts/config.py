@@ -26,11 +26,9 @@ class E2Config(StrictModel):
     dropout: float = Field(0.0, description="dropout in training")
     # Differs from paper: a small network with little data does not learn the voice by attention to the prompt alone.
     modulated: bool = Field(False, description="modulate every block by the flow time and a summary of the visible mel")
-    # Differs from paper: a patch is nearly as wide as a small network, which cannot carry all of its noise to the output, as
-    # the velocity needs; the data has fewer dimensions (Li and He, 2025, "Back to Basics", arXiv:2511.13720).
-    data_floor: float = Field(
-        0.0, ge=0, le=1, description="0: the output is the velocity; else the data, velocity = (data - x) / max(1 - t, this)"
-    )
+    # Differs from paper: a patch is nearly as wide as a small network, whose residual stream then has no room for anything but
+    # the noise that the velocity is made of (Li and He, 2025, "Back to Basics", arXiv:2511.13720, by another remedy).
+    direct: bool = Field(False, description="add the noisy mel to the output, each bin by a weight that depends on the flow time")
     mel_mean: float = Field(-5.0, description="mean of log-mel values in the training data")
     mel_scale: float = Field(2.5, description="standard deviation of log-mel values in the training data")
 

@@ -54,8 +54,10 @@ class E2TTS(nn.Module):
         self.merges = nn.ModuleList(nn.Linear(2 * config.width, config.width, bias=False) for _ in range(config.depth // 2))
         self.norm = nn.RMSNorm(config.width)
         self.out = nn.Linear(config.width, patch)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        self.direct = nn.Linear(config.width, patch) if config.direct else None
+        for last in filter(None, (self.out, self.direct)):
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
 
     @property
     def filler(self) -> int:
@@ -93,8 +95,8 @@ class E2TTS(nn.Module):
         for block, merge in zip(self.blocks[half:], self.merges, strict=True):
             x = block(merge(torch.cat((x, skips.pop()), dim=-1)), valid, angles, condition)
         made: Tensor = self.out(self.norm(x[:, 1:]))
-        if self.config.data_floor:
-            made = (made - noisy) / (1 - t).clamp(min=self.config.data_floor)[:, None, None]
+        if self.direct is not None:
+            made = made + self.direct(F.silu(time))[:, None] * noisy
         return made
 
     def patches(self, mel: Tensor) -> Tensor:
