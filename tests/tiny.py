@@ -79,7 +79,8 @@ def make_home(home: Path) -> Path:
 
 def write_pipeline(home: Path, name: str, **checkpoints: str) -> Path:
     """Write a pipeline of the tiny checkpoints, some of them replaced."""
-    content = {"checkpoints": {slot: f"tiny-{slot}" for slot in MODELS} | checkpoints, **OPTIONS, "max_characters": 80, "max_tries": 1}
+    content = {"checkpoints": {slot: f"tiny-{slot}" for slot in MODELS} | checkpoints, **OPTIONS}
+    content |= {"max_characters": 80, "max_tries": 1}
     path = home / "pipelines" / f"{name}.yaml"
     path.parent.mkdir(exist_ok=True)
     path.write_text(yaml.safe_dump(content), encoding="utf-8")

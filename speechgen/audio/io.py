@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from io import FileIO
 from pathlib import Path
 
@@ -49,12 +50,14 @@ def read_audio(path: Path, *, max_seconds: float | None = None) -> Waveform:
     return Waveform.single(torch.from_numpy(samples).clamp(-1, 1), rate)
 
 
-def write_audio(path: Path, samples: Tensor, rate: int, *, format: str | None = None, comment: str = "") -> None:
+def write_audio(
+    path: Path, samples: Tensor | Iterable[Tensor], rate: int, *, format: str | None = None, comment: str = ""
+) -> None:
     """Write mono audio; the file appears whole or not at all.
 
     Args:
         path: where to; its folder must exist.
-        samples: [L] float32, clipped to [-1, 1].
+        samples: [L] float32, clipped to [-1, 1]; or the same second by second, for sound that is not in memory.
         rate: samples per second.
         format: a key of FORMATS; by default the path's suffix.
         comment: provenance, stored in the file's metadata.
@@ -75,8 +78,8 @@ def write_audio(path: Path, samples: Tensor, rate: int, *, format: str | None = 
             with soundfile.SoundFile(sink, "w", rate, 1, subtype, format=container) as file:
                 if comment:
                     file.comment = comment
-                # In pieces: the Vorbis encoder overflows its stack on long blocks, and long sound may lie on disk.
-                for piece in samples.detach().split(rate):
+                # In pieces: the Vorbis encoder overflows its stack on long blocks.
+                for piece in samples.detach().split(rate) if isinstance(samples, Tensor) else samples:
                     if not piece.isfinite().all():
                         raise UserError(f"cannot write {path}: the audio holds NaN or infinite samples; its maker has failed")
                     file.write(piece.clamp(-1, 1).cpu().numpy())

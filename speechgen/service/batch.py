@@ -7,6 +7,7 @@ therefore loses at most what was being spoken, and `resume` speaks exactly the r
 from __future__ import annotations
 
 import functools
+import importlib
 import json
 import multiprocessing
 import os
@@ -155,10 +156,10 @@ def _engine(device: str) -> Engine:
 
 def _import_ray() -> Any:
     try:
-        import ray.data
+        importlib.import_module("ray.data")
+        return importlib.import_module("ray")
     except ImportError as error:
         raise UserError(f"--engine ray needs Ray ({error}): pip install 'speechgen[ray]'") from error
-    return ray
 
 
 class _RaySpeaker:

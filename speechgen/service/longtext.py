@@ -18,6 +18,7 @@ import os
 import secrets
 import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ import torch
 from torch import Tensor
 
 import speechgen
+from speechgen.audio.io import write_audio
 from speechgen.core import checkpoint
 from speechgen.core.errors import UserError
 from speechgen.core.protocols import Progress
@@ -93,7 +95,7 @@ def synthesize_to_file(
         warnings=tuple(dict.fromkeys(line for entry in entries for line in entry["warnings"])),
         provenance=provenance(f"pipeline {Path(request.pipeline).stem}", seed),
     )
-    result.save(out)
+    write_audio(out, partial.seconds(result.rate), result.rate, comment=result.provenance)
     partial.remove()
     return result
 
@@ -188,13 +190,19 @@ class _Partial:
                         content = content[file.write(content) :]
                     os.fsync(file.fileno())
                     now = time.perf_counter()
-                    entry = {"piece": chunk.piece, "pieces": chunk.pieces, "rate": chunk.rate, "stop": stop}
+                    entry: dict[str, Any] = {"piece": chunk.piece, "pieces": chunk.pieces, "rate": chunk.rate, "stop": stop}
                     entry |= {"work_seconds": now - started, "text": chunk.text, "warnings": list(chunk.warnings)}
                     journal.append(self.pieces, entry)
                     self.entries.append(entry)
                     started = now
         except OSError as error:
             raise UserError(f"cannot write {self.folder}: {error.strerror}") from error
+
+    def seconds(self, rate: int) -> Iterator[Tensor]:
+        """The samples, second by second."""
+        with self.sound.open("rb") as file:
+            for start in range(0, self._stop, rate):
+                yield torch.from_numpy(np.fromfile(file, dtype="<f4", count=min(rate, self._stop - start)))
 
     def samples(self) -> Tensor:
         """All samples [L], read from the disk when they are looked at."""

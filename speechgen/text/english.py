@@ -38,6 +38,7 @@ _SCALE = rf"(?: ?({_any(words.SCALES)})\b)?"
 _MERIDIEM = r"(?: ?(?P<half>[ap])(?:m\b|\.m\b\.?))"
 _ROMAN = r"((?=[IVX]|L[IVX])(?:XL|L?X{0,3})(?:IX|IV|V?I{0,3}))(?![\w-])"
 _DOMAIN, _PART, _RULER = (_any(table.split()) for table in (words.DOMAINS, words.PARTS, words.RULERS))
+_PER = _any(["second", "minute", "hour", "day", "week", "month", "year", "person", "night", "kg", "lb", "hr", "min"])
 _COUNTED = r"(?:people|men|women|children|times)\b"
 _TH = r"(?i:st|nd|rd|th)\b"
 
@@ -95,8 +96,8 @@ class EnglishReader:
             (rf"(?<![\w/.-]){_any(words.FIXED)}(?![\w/+#-]|\.\w)", lambda match: words.FIXED[match.group()]),
             (r"(?<![\w+])\+\d{1,4}(?:[ .-]?\(?\d{1,4}\)?){2,6}(?!\d)", self._phone),
             (r"\(\d{3,5}\) ?\d{3,4}[- ]?\d{4}(?!\d)", self._phone),
-            (r"(?<![\w.,-])(\d{4})-(\d\d?)-(\d\d?)(?:T(?=\d\d:)|(?![\w-]))", self._iso_date),
-            (r"(?<![\w.,-])(?:\d{1,5}(?:-\d{2,7}){2,5}|\d{3}-\d{4})(?![\w-])", self._phone),
+            (r"(?<![\w.,/-])(\d{4})([/-])(\d\d?)\2(\d\d?)(?:T(?=\d\d:)|(?![\w/-]))", self._iso_date),
+            (r"(?<![\w.,-])(?:\d{1,5}(?:-\d{1,7}){2,5}|\d{3}-\d{4})(?![\w-])", self._phone),
             (r"(?<![\w.,-])0\d{2,4} \d{3,4}(?: \d{3,4})?(?!\d)", self._phone),
             (r"(?<![\w.,/])(\d\d?)([/.])(\d\d?)\2(\d{4}|(?<=/)\d\d)(?![\w/]|[.,]\d)", self._numeric_date),
             (rf"({_MONEY})({_NUMBER})-(?={_NUMBER}(?!-))", r"\2 to \1"),
@@ -114,6 +115,7 @@ class EnglishReader:
         """Abbreviations, and Roman numbers after names."""
         return (
             (r"(?<!\w)(\d{1,5}[A-Z]? (?:[A-Z][\w']{0,30} ){1,3})(St|Dr)\b\.?", self._street),
+            (r"(?<!\w)([A-Z][\w']{1,30} )(St)\.(?= [a-z]|[,;:)]|$)", self._street),
             (rf"(?<!\w)({_any(words.TITLES)})\. ?(?=[^\W\d_a-z])", lambda match: words.TITLES[match[1]] + " "),
             (rf"(?<![\w.])({_any(words.NUMBERED)})\. ?(?=\d)", lambda match: words.NUMBERED[match[1]] + " "),
             (
@@ -135,9 +137,16 @@ class EnglishReader:
     def _quantities(self) -> Rules:
         """Numbers with what they count."""
         number, ordinal, count = self._numbers.number, self._numbers.ordinal, self._numbers.count
+
+        def scaled(digits: str, scale: str) -> str:
+            return f"{number(digits)} {words.SCALES[scale]}"
+
         return (
             (r"(?<![\w.])[vV]?(\d+(?:\.\d+){2,5})(?!\w|\.\d)", self._version),
             (r"(?<![\w.])[vV](?=\d)", "version "),
+            (r"(?<=\d) ?(?<!\b0)x ?(?=\d)", " by "),
+            (r"(?<=\d) ?[×*] ?(?=\d)|(?<=\d)x\b", " times "),
+            (r"(?<=\d) / (?=\d)", " divided by "),
             (r"(?<![\w.)])-(?=[$£€]?\.?\d)", "minus "),
             (
                 rf"(?:(?<!\w)(US|CA|AU|NZ|HK|C|A))?({_MONEY}) ?({_NUMBER}|\.\d\d){_SCALE}",
@@ -149,14 +158,14 @@ class EnglishReader:
             ),
             (rf"{_START}(\d+) ?¢", lambda match: count(match[1], "cent", "cents")),
             (rf"{_START}(\d\d?)p\b", lambda match: count(match[1], "penny", "pence")),
+            (rf"{_START}({_NUMBER})(?:([bmt]n|M\b)|(?<=\.\d)([KkB]))\b", lambda match: scaled(match[1], match[2] or match[3])),
+            (rf"{_START}(\d++\.\d++)/(?=\d)", lambda match: f"{number(match[1])} out of "),
             (rf"{_START}(?:({_WHOLE}) )?(?<!\d)(\d{{1,4}})/(\d{{1,4}})(?: ?({_UNIT})(?!\w))?(?![\w/])", self._fraction),
-            (r"(?<!\d)([1-9])'(\d\d?)(?:\"|'')", r"\1 foot \2"),
-            (rf"{_START}({_NUMBER})( ?|-)({_UNIT})([²³])?(?!\w|'\w)", self._unit),
+            (r"(?<!\d)([1-9])'(1[01]|\d)(?:\"|''|(?![\w']))", r"\1 foot \2"),
+            (rf"{_START}({_NUMBER})( ?|-)({_UNIT})([²³])?(?!\w|'\w)(?:\.(?= [a-z]))?", self._unit),
             (rf"{_START}({_NUMBER}) ?%", lambda match: f"{number(match[1])} percent"),
             (rf"{_START}({_WHOLE}){_TH}", lambda match: ordinal(match[1])),
-            (r"(?<=\w)/(?=(?:second|minute|hour|hr|day|week|month|year|person|night)\b)", " per "),
-            (r"(?<=\d)[x×](?=\d)", " by "),
-            (r"(?<=\d) [x×*] ?(?=\d)|(?<=\d)\*(?=\d)|(?<=\d)x\b", " times "),
+            (rf"(?<=[a-z])/({_PER})\b", lambda match: f" per {words.UNITS.get(match[1], match[1])}"),
         )
 
     def _remains(self) -> Rules:
@@ -195,7 +204,7 @@ class EnglishReader:
         return f"{month} {self._numbers.ordinal(day)}" if self.american else f"the {self._numbers.ordinal(day)} of {month}"
 
     def _iso_date(self, match: Match) -> str:
-        year, month, day = match[1], int(match[2]), int(match[3])
+        year, month, day = match[1], int(match[3]), int(match[4])
         if not (1 <= month <= 12 and 1 <= day <= 31):
             return self._phone(match)
         return self._date(year, month, day) + " at " * match.group().endswith("T")
@@ -256,17 +265,18 @@ class EnglishReader:
 
     def _fraction(self, match: Match) -> str:
         whole, upper, lower, unit = match.groups()
-        parts = {"2": "half", "4": "quarter"}.get(lower) or (self._numbers.ordinal(lower) if int(lower) > 2 else "")
+        number = self._numbers.cardinal
+        parts = _PARTS.get(lower) or (self._numbers.ordinal(lower) if int(lower) > 2 else "")
         if upper == lower:
-            spoken = f"{self._numbers.cardinal(upper)} out of {self._numbers.cardinal(lower)}"
+            spoken = f"{number(upper)} out of {number(lower)}"
         elif not parts or (int(lower) > 20 and int(lower) not in (32, 64, 100, 1000)):
-            spoken = f"{self._numbers.cardinal(upper)} over {self._numbers.cardinal(lower)}"
+            spoken = f"{number(upper)} over {number(lower)}"
         elif upper == "1":
             spoken = f"{'a' if whole else 'one'} {parts}"
         else:
-            spoken = f"{self._numbers.cardinal(upper)} {'halves' if lower == '2' else parts + 's'}"
+            spoken = f"{number(upper)} {'halves' if lower == '2' else parts + 's'}"
         unit = " " + (_plural(words.UNITS[unit]) if whole else words.UNITS[unit]) if unit else ""
-        return (f"{self._numbers.cardinal(whole)} and " if whole else "") + spoken + unit
+        return (f"{number(whole)} and " if whole else "") + spoken + unit
 
     def _unit(self, match: Match) -> str:
         number, link, unit, power = match.groups()
@@ -277,8 +287,9 @@ class EnglishReader:
 
 
 _SPOKEN = re.compile("[aeiouyAEIOUY0-9]|^.$")
+_PARTS = {"2": "half", "4": "quarter"}
 _NO_MORE = re.compile("[\"']*$")
-_NEXT_SENTENCE = re.compile("[\"']*(?:$| [\"'(]*[A-Z])")
+_NEXT_SENTENCE = re.compile("[\"']*(?:$| [\"'(]*[A-Z](?![A-Z]))")
 _ARTICLE = re.compile(r"\b[aA] $")
 
 

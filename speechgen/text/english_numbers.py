@@ -27,14 +27,17 @@ class Numbers:
         if len(digits) > _LONGEST_NUMBER or (digits[0] == "0" and digits != "0"):
             return spell_digits(digits, "oh" if len(digits) == 2 else "zero")
         number = int(digits)
+        rules = "spellout-cardinal" if self.american else "spellout-cardinal-verbose"
+        if number < 1000:
+            return _below_thousand(number, rules)
         spoken = [
-            _below_thousand(group, "spellout-cardinal" if self.american else "spellout-cardinal-verbose") + _GROUPS[index]
+            _below_thousand(group, rules) + _GROUPS[index]
             for index in reversed(range(len(_GROUPS)))
             if (group := number // 1000**index % 1000)
         ]
-        if not self.american and number > 1000 and 0 < number % 1000 < 100:
+        if not self.american and 0 < number % 1000 < 100:
             spoken.insert(-1, "and")
-        return " ".join(spoken) or "zero"
+        return " ".join(spoken)
 
     def ordinal(self, digits: str) -> str:
         """`21` -> twenty-first."""

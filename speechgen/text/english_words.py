@@ -27,10 +27,12 @@ SCALES = {
 # The first word of a unit is what takes the plural.
 UNITS = {
     "km": "kilometer", "cm": "centimeter", "mm": "millimeter", "nm": "nanometer", "µm": "micrometer", "μm": "micrometer",
-    "m": "meter", "mi": "mile", "ft": "foot", "yd": "yard", "yds": "yard", "inch": "inch", "ha": "hectare",
+    "m": "meter", "mi": "mile", "ft": "foot", "yd": "yard", "yds": "yard", "inch": "inch", "in.": "inch", "ha": "hectare",
     "kg": "kilogram", "mg": "milligram", "µg": "microgram", "μg": "microgram", "g": "gram", "lb": "pound", "lbs": "pound",
-    "oz": "ounce", "ml": "milliliter", "mL": "milliliter", "cl": "centiliter", "l": "liter", "L": "liter",
-    "km/h": "kilometer per hour", "kph": "kilometer per hour", "kmh": "kilometer per hour", "mph": "mile per hour",
+    "oz": "ounce", "tsp": "teaspoon", "tbsp": "tablespoon", "gal": "gallon", "ml": "milliliter", "mL": "milliliter",
+    "cl": "centiliter", "l": "liter", "L": "liter",
+    "m/s²": "meter per second squared", "km/h": "kilometer per hour", "kph": "kilometer per hour",
+    "kmh": "kilometer per hour", "mph": "mile per hour",
     "m/s": "meter per second", "ft/s": "foot per second", "mpg": "mile per gallon", "rpm": "revolution per minute",
     "fps": "frame per second", "bpm": "beat per minute", "dpi": "dot per inch", "psi": "pound per square inch",
     "°C": "degree Celsius", "° C": "degree Celsius", "°F": "degree Fahrenheit", "° F": "degree Fahrenheit", "°": "degree",
@@ -58,12 +60,13 @@ TITLES = {
 NUMBERED = {
     "No": "number", "no": "number", "Nos": "numbers", "nos": "numbers", "Fig": "figure", "fig": "figure", "Vol": "volume",
     "vol": "volume", "Ch": "chapter", "ch": "chapter", "p": "page", "pp": "pages", "Sec": "section", "sec": "section",
-    "Art": "article", "Eq": "equation", "Apt": "apartment", "ext": "extension", "Ext": "extension", "ca": "circa",
+    "Art": "article", "Eq": "equation", "Apt": "apartment", "ext": "extension", "Ext": "extension", "ca": "circa", "c": "circa",
 }  # fmt: skip
 # Anywhere, the point being part of them.
 SHORT = {
     "e.g": "for example", "i.e": "that is", "etc": "et cetera", "&c": "et cetera", "vs": "versus", "viz": "namely",
-    "cf": "compare", "et al": "et al", "a.k.a": "also known as", "approx": "approximately", "dept": "department",
+    "cf": "compare", "et al": "et al", "a.k.a": "also known as", "p.a": "per annum", "approx": "approximately",
+    "dept": "department",
     "Dept": "Department", "govt": "government", "Govt": "Government", "esp": "especially", "incl": "including",
     "Jr": "Junior", "Sr": "Senior", "Inc": "Incorporated", "Corp": "Corporation", "Ltd": "Limited", "Co": "Company",
     "Bros": "Brothers", "Esq": "Esquire", "Ave": "Avenue", "Blvd": "Boulevard", "Rd": "Road", "Hwy": "Highway",
@@ -73,7 +76,8 @@ SHORT = {
 ENDING = {"etc", "&c", "Ave", "Blvd", "Rd", "Hwy", "Esq"}
 
 FIXED = {
-    "24/7": "twenty-four seven", "9/11": "nine eleven", "50/50": "fifty-fifty", "50-50": "fifty-fifty",
+    "24/7": "twenty-four seven", "24-7": "twenty-four seven", "100s": "hundreds", "1000s": "thousands",
+    "9/11": "nine eleven", "50/50": "fifty-fifty", "50-50": "fifty-fifty",
     "C++": "C plus plus", "C#": "C sharp", "F#": "F sharp", "AT&T": "AT-and-T", "w/o": "without", "w/": "with",
 }  # fmt: skip
 

@@ -28,7 +28,7 @@ class E2Config(StrictModel):
     modulated: bool = Field(False, description="modulate every block by the flow time and a summary of the visible mel")
     # Differs from paper: a patch is nearly as wide as a small network, whose residual stream then has no room for anything but
     # the noise that the velocity is made of (Li and He, 2025, "Back to Basics", arXiv:2511.13720, by another remedy).
-    direct: bool = Field(False, description="add the noisy mel to the output, each bin by a weight that depends on the flow time")
+    direct: bool = Field(False, description="add the noisy mel to the output, each bin weighed by the flow time")
     mel_mean: float = Field(-5.0, description="mean of log-mel values in the training data")
     mel_scale: float = Field(2.5, description="standard deviation of log-mel values in the training data")
 
