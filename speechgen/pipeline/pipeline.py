@@ -28,11 +28,10 @@ from speechgen.core.types import Mel, SemanticTokens, Text, Waveform
 from speechgen.pipeline import longform, streaming
 from speechgen.pipeline.alignment import Alignment
 from speechgen.pipeline.checks import faults
+from speechgen.pipeline.pieces import Piece, cut
 from speechgen.pipeline.prompts import prepare_prompt
 from speechgen.pipeline.stages import PipelineConfig, Stages
-from speechgen.text.normalize import normalize, speakable
 from speechgen.text.phonemes import Phonemizer
-from speechgen.text.split import split
 
 __all__ = ["Chunk", "Options", "Pipeline", "Reference", "Speech"]
 
@@ -101,13 +100,6 @@ class Speech:
     pieces: tuple[str, ...]
     warnings: tuple[str, ...]
     alignment: tuple[Alignment, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Piece:
-    text: str
-    index: int  # also tells its randomness from that of other pieces
-    pause: float  # seconds of silence behind it
 
 
 @dataclass(frozen=True)
@@ -230,7 +222,7 @@ class Pipeline:
             UserError: there is nothing to speak, or the language is unknown.
         """
         phonemizer = self.prepare(language)
-        pieces = self._pieces(text)
+        pieces = cut(text, self.config.max_characters)
         voice = _Voice(reference, tempo or reference)
         warnings: list[str] = []
         told, spoken = 0, False
@@ -269,24 +261,19 @@ class Pipeline:
             nothing = torch.zeros(0)
             yield Chunk(nothing, self.stages.mel.sample_rate, len(pieces) - 1, len(pieces), "", False, tuple(warnings[told:]))
 
-    def _pieces(self, text: str) -> list[_Piece]:
-        """Split; pieces without a sound are left out."""
-        parts = [part for part in map(normalize, split(text, self.config.max_characters)) if speakable(part)]
-        pauses = [*map(longform.pause_after, parts[:-1]), longform.LAST_PAUSE]
-        return [_Piece(part, index, pause) for index, (part, pause) in enumerate(zip(parts, pauses, strict=False))]
-
-    def _edged(self, parts: Iterator[_Part], piece: _Piece) -> Iterator[_Part]:
+    def _edged(self, parts: Iterator[_Part], piece: Piece) -> Iterator[_Part]:
         """Trim and fade where the piece begins and ends, and add its pause."""
-        rate, first, cut = self.stages.mel.sample_rate, True, 0
+        rate, first, lost = self.stages.mel.sample_rate, True, 0
         for part in parts:
             samples = part.samples
             if first and len(samples):
-                samples, first = longform.open_piece(samples, rate), False
-                cut = len(part.samples) - len(samples)
+                opened, first = longform.open_piece(samples, rate), False
+                samples = torch.cat((torch.zeros(int(piece.lead * rate)), opened))
+                lost = len(part.samples) - len(samples)
             samples = samples if part.tokens is None else longform.close_piece(samples, rate, piece.pause)
-            yield _Part(samples, part.tokens, cut)
+            yield _Part(samples, part.tokens, lost)
 
-    def _align(self, piece: _Piece, language: str, symbols: Tensor, part: _Part) -> Alignment | None:
+    def _align(self, piece: Piece, language: str, symbols: Tensor, part: _Part) -> Alignment | None:
         """Tell with the last part of a piece where its symbols lie, if the semantic model told how long they last."""
         tokens = part.tokens
         if tokens is None or tokens.durations is None:
@@ -306,7 +293,7 @@ class Pipeline:
     def _whole(
         self,
         symbols: Tensor,
-        piece: _Piece,
+        piece: Piece,
         voice: _Voice,
         seed: int,
         options: Options,
@@ -334,7 +321,7 @@ class Pipeline:
             warnings.append(f"{_excerpt(piece.text)} was faulty at first: spoken again with seed {seed + best[2]}")
         yield replace(best[4], samples=longform.limit_peaks(normalize_level(best[4].samples, rate), rate))
 
-    def _make(self, symbols: Tensor, piece: _Piece, voice: _Voice, seed: int, options: Options, report: Progress) -> _Part:
+    def _make(self, symbols: Tensor, piece: Piece, voice: _Voice, seed: int, options: Options, report: Progress) -> _Part:
         """Run the three models over a piece."""
         stages, timbre = self.stages, voice.timbre
 
@@ -360,7 +347,7 @@ class Pipeline:
         return _Part(samples, replace(tokens, rate=tokens.rate * ratio))
 
     def _tokens(
-        self, symbols: Tensor, piece: _Piece, voice: _Voice, seed: int, options: Options, slower: float, progress: Progress
+        self, symbols: Tensor, piece: Piece, voice: _Voice, seed: int, options: Options, slower: float, progress: Progress
     ) -> SemanticTokens:
         """What to say, in tokens, `slower` than was asked for; none if the model finds nothing."""
         stages = self.stages
@@ -382,7 +369,7 @@ class Pipeline:
         return 0.0 if fit is None else fit
 
     @torch.inference_mode()
-    def _spans(self, symbols: Tensor, piece: _Piece, voice: _Voice, seed: int, options: Options) -> Iterator[_Part]:
+    def _spans(self, symbols: Tensor, piece: Piece, voice: _Voice, seed: int, options: Options) -> Iterator[_Part]:
         """Make a piece span by span."""
         stages, timbre = self.stages, voice.timbre
         tokens = self._tokens(symbols, piece, voice, seed, options, 1.0, lambda done, total: None)

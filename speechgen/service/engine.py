@@ -26,7 +26,9 @@ from speechgen.pipeline.stages import load_stages, read_config
 from speechgen.service import catalog, devices, voices
 from speechgen.service.requests import SynthesisRequest
 from speechgen.service.results import SynthesisResult
+from speechgen.text import markup
 from speechgen.text.normalize import speakable
+from speechgen.text.phonemes import language_warning
 
 __all__ = ["Engine", "Speaker", "provenance"]
 
@@ -142,6 +144,7 @@ class Engine:
         """Read, load and check everything that a request needs."""
         if not speakable(request.text):
             raise UserError("there is nothing to speak in the text: give at least one letter or digit")
+        markup.parse(request.text)
         source = voices.read_source(request.ref, request.voice)
         pace = None if request.tempo_ref is None else voices.read_source(request.tempo_ref, None)
         started = time.perf_counter()
@@ -153,7 +156,7 @@ class Engine:
         pipeline.prepare(language)
         loaded = time.perf_counter()
         reference = self._reference(source, pipeline)
-        warnings = [*self._hints, *reference.warnings]
+        warnings = [*self._hints, *reference.warnings, *filter(None, [language_warning(language)])]
         if request.ref_text is not None:
             warnings.append(f"pipeline {request.pipeline} needs no transcript: it was not used")
         return _Job(

@@ -299,3 +299,10 @@ def test_a_moved_pitch_leaves_the_alignment_on_the_sound(pipeline, reference):
 
 def test_a_model_that_does_not_tell_durations_gives_no_alignment(pipeline, reference):
     assert speak(pipeline, reference, "Hello there.").alignment == ()
+
+
+def test_a_written_pause_is_that_long(pipeline, reference):
+    plain = speak(pipeline, reference, "Yes.").samples
+    both = speak(pipeline, reference, "[pause:0.5] Yes. [pause:1.5] Yes.").samples
+    assert len(both) / RATE == pytest.approx(2 * len(plain) / RATE + 2.0 - longform.LAST_PAUSE, abs=0.05)
+    assert both[: int(0.49 * RATE)].eq(0).all()
