@@ -115,8 +115,8 @@ class EnglishReader:
         """Abbreviations, and Roman numbers after names."""
         return (
             (r"(?<!\w)(\d{1,5}[A-Z]? (?:[A-Z][\w']{0,30} ){1,3})(St|Dr)\b\.?", self._street),
-            (r"(?<!\w)([A-Z][\w']{1,30} )(St)\.(?= [a-z]|[,;:)]|$)", self._street),
             (rf"(?<!\w)({_any(words.TITLES)})\. ?(?=[^\W\d_a-z])", lambda match: words.TITLES[match[1]] + " "),
+            (r"(?<!\w)([A-Z][\w']{1,30} )(St)\.(?= [a-z]|[,;:)]|$)", self._street),
             (rf"(?<![\w.])({_any(words.NUMBERED)})\. ?(?=\d)", lambda match: words.NUMBERED[match[1]] + " "),
             (
                 rf"(?<![\w.])({_any(words.SHORT)})\.",

@@ -349,8 +349,8 @@ def test_any_character_is_accepted(american):
 
 
 UNITS = """
-5 1,111 1, 1. 1- 1/ 1: $ $1 +1 (555) - a@ @a. a. www. http:// a- I A [[ ]] [[a [[a]] ½ & # 1' v1. ^ é ٣ a/ ° 5_ 1_1/ +1_
-March_5_ Jan. No. etc. Henry_ Chapter_V_ 1_Main_ e.g._ 5km_ _ 1990s_ 1st_
+5 1,111 1, 1. 1- 1/ 1: $ $1 +1 (555) - a@ @a. a. www. http:// a- I A [[ ]] [[a [[a]] & # 1' v1. ^ é ٣ a/ ° 5_ 1_1/ +1_
+March_5_ ½_ Jan. No. etc. Henry_ Chapter_V_ 1_Main_ e.g._ 5km_ _ 1990s_ 1st_
 """
 
 
