@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from speechgen.pipeline.longform import LAST_PAUSE, pause_after
@@ -29,8 +30,13 @@ class Piece:
     lead: float = 0.0
 
 
-def cut(text: str, max_characters: int) -> list[Piece]:
+def cut(text: str, max_characters: int, spoken: Callable[[str], str] = normalize) -> list[Piece]:
     """Cut at written pauses, then at sentences; what has no sound is left out, its pauses are kept.
+
+    Args:
+        text: of any length, with markup.
+        max_characters: of a piece.
+        spoken: writes out numbers, abbreviations and the like, before lengths are counted.
 
     Raises:
         UserError: unknown markup.
@@ -39,7 +45,7 @@ def cut(text: str, max_characters: int) -> list[Piece]:
     pieces: list[Piece] = []
     lead = 0.0
     for passage in passages:
-        parts = [part for part in map(normalize, split(passage.text, max_characters)) if speakable(part)]
+        parts = [part for part in split(spoken(passage.text), max_characters) if speakable(part)]
         for part in parts:
             pieces.append(Piece(part, len(pieces), pause_after(part), lead))
             lead = 0.0

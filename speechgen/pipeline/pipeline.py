@@ -222,7 +222,7 @@ class Pipeline:
             UserError: there is nothing to speak, or the language is unknown.
         """
         phonemizer = self.prepare(language)
-        pieces = cut(text, self.config.max_characters)
+        pieces = cut(text, self.config.max_characters, phonemizer.spoken)
         voice = _Voice(reference, tempo or reference)
         warnings: list[str] = []
         told, spoken = 0, False
@@ -235,6 +235,8 @@ class Pipeline:
             try:
                 symbols = torch.tensor(phonemizer.vocabulary.encode(phonemizer(piece.text)))  # [S]
             except UserError as error:
+                if "[[" in piece.text:  # written on purpose: not to be passed over
+                    raise
                 warnings.append(str(error))
                 continue
             if spans and not options.pitch and options.candidates == 1:

@@ -301,6 +301,16 @@ def test_a_model_that_does_not_tell_durations_gives_no_alignment(pipeline, refer
     assert speak(pipeline, reference, "Hello there.").alignment == ()
 
 
+def test_written_phonemes_are_spoken_and_wrong_ones_end_the_request(pipeline, reference, fake):
+    speak(pipeline, reference, "[[jɛs]].")
+    speak(pipeline, reference, "Yes.")
+    stress = pipeline.prepare("en-us").vocabulary.encode(["ˈ"])
+    bare = [[symbol for symbol in ids if symbol not in stress] for ids in fake.spoken]
+    assert bare[0] == bare[1]
+    with pytest.raises(UserError, match="§"):
+        speak(pipeline, reference, "This is a sentence. [[§]]")
+
+
 def test_a_written_pause_is_that_long(pipeline, reference):
     plain = speak(pipeline, reference, "Yes.").samples
     both = speak(pipeline, reference, "[pause:0.5] Yes. [pause:1.5] Yes.").samples
