@@ -107,6 +107,10 @@ class SemanticModel(Protocol):
         """Return the tokens that speak `text` at the reference's pace."""
         ...
 
+    def stream(self, text: Text, reference: Mel, *, options: Any, rng: torch.Generator) -> Iterator[SemanticTokens]:
+        """Yield the tokens so far, again and again, until they are what `generate` returns."""
+        ...
+
 
 class AcousticModel(Protocol):
     """Semantic tokens and a prompt to a mel in the prompt's voice."""

@@ -53,6 +53,11 @@ class SemanticTokens:
     size: int
     durations: Tensor | None = None
 
+    def to(self, device: torch.device | str) -> SemanticTokens:
+        """Return the same tokens on `device`."""
+        durations = None if self.durations is None else self.durations.to(device)
+        return replace(self, ids=self.ids.to(device), lengths=self.lengths.to(device), durations=durations)
+
 
 @dataclass(frozen=True)
 class Mel:

@@ -352,18 +352,20 @@ class Pipeline:
         self, symbols: Tensor, piece: Piece, voice: _Voice, seed: int, options: Options, slower: float, progress: Progress
     ) -> SemanticTokens:
         """What to say, in tokens, `slower` than was asked for; none if the model finds nothing."""
-        stages = self.stages
-        ids = symbols[None].to(stages.device)
         semantic = options.semantic
         if slower != 1:
             semantic = semantic.model_copy(update={"speed": getattr(semantic, "speed", 1.0) / slower})
-        return stages.semantic.generate(
-            Text(ids, torch.tensor([ids.shape[1]], device=stages.device)),
-            voice.tempo.mel,
+        return self.stages.semantic.generate(
+            *self._asked(symbols, voice),
             options=semantic,
-            rng=generator(seed, "semantic", piece.index, device=stages.device),
+            rng=generator(seed, "semantic", piece.index, device=self.stages.device),
             progress=progress,
         )
+
+    def _asked(self, symbols: Tensor, voice: _Voice) -> tuple[Text, Mel]:
+        """What the semantic model is given."""
+        ids = symbols[None].to(self.stages.device)
+        return Text(ids, torch.tensor([ids.shape[1]], device=ids.device)), voice.tempo.mel
 
     def _fit(self, samples: Tensor, symbols: Tensor) -> float:
         """How well the sound fits the text: log probability for each phone by the tokenizer's recogniser; 0 without one."""
@@ -372,23 +374,27 @@ class Pipeline:
 
     @torch.inference_mode()
     def _spans(self, symbols: Tensor, piece: Piece, voice: _Voice, seed: int, options: Options) -> Iterator[_Part]:
-        """Make a piece span by span."""
+        """Make a piece span by span, while the tokens of the rest are still being found."""
         stages, timbre = self.stages, voice.timbre
-        tokens = self._tokens(symbols, piece, voice, seed, options, 1.0, lambda done, total: None)
-        if tokens.ids.shape[1] == 0:
-            yield _Part(torch.zeros(0), tokens)
+        growing = stages.semantic.stream(
+            *self._asked(symbols, voice),
+            options=options.semantic,
+            rng=generator(seed, "semantic", piece.index, device=stages.device),
+        )
         sound = streaming.VocoderStream(stages.vocoder, generator(seed, "vocoder", piece.index, device=stages.device))
         rng = generator(seed, "acoustic", piece.index, device=stages.device)
         made = timbre.mel.values[:, :0]  # [1, T, M]
-        for span in streaming.spans(tokens.ids.shape[1], tokens.rate):
-            prompt, prompt_tokens = streaming.behind(timbre.mel, timbre.tokens, made, streaming.take(tokens, 0, span.start))
+        for span in streaming.spans(growing):
+            said = streaming.take(span.tokens, 0, span.start)
             mel = stages.acoustic.generate(
-                streaming.take(tokens, span.start, span.ahead), prompt, prompt_tokens, options=options.acoustic, rng=rng
+                streaming.take(span.tokens, span.start, span.ahead),
+                *streaming.behind(timbre.mel, timbre.tokens, made, said),
+                options=options.acoustic,
+                rng=rng,
             )
-            frames = mel.values[:, : round((span.stop - span.start) * stages.mel.frame_rate / tokens.rate)]
+            frames = mel.values[:, : round((span.stop - span.start) * stages.mel.frame_rate / span.tokens.rate)]
             made = torch.cat((made, frames), dim=1)
-            last = span.stop == tokens.ids.shape[1]
-            yield _Part(sound.push(frames, last=last), tokens if last else None)
+            yield _Part(sound.push(frames, last=span.last), span.tokens if span.last else None)
 
 
 def _excerpt(text: str) -> str:

@@ -9,7 +9,7 @@ side as it can see: what is handed on is, sample for sample, what it would make 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -33,21 +33,37 @@ LIMITER_FRAMES = 4
 
 @dataclass(frozen=True)
 class Span:
-    """Tokens [start, stop) of a piece are handed on, those up to `ahead` are generated too."""
+    """Tokens [start, stop) of a piece are handed on, those up to `ahead` are generated too; `tokens` are all so far."""
 
     start: int
     stop: int
     ahead: int
+    tokens: SemanticTokens
+    last: bool
 
 
-def spans(count: int, rate: float) -> Iterator[Span]:
-    """Cut `count` tokens into spans that grow; the last is never shorter than half of the first."""
-    start, seconds = 0, FIRST_SECONDS
-    while start < count:
+def spans(growing: Iterable[SemanticTokens]) -> Iterator[Span]:
+    """Cut tokens into spans that grow, each as soon as it and what is ahead of it are known.
+
+    The last is never shorter than half of the first. Nothing is yielded for no tokens.
+
+    Args:
+        growing: one row, more of it with every item.
+    """
+    start, seconds, tokens = 0, FIRST_SECONDS, None
+    for tokens in growing:
+        count, rate = tokens.ids.shape[1], tokens.rate
         stop = start + max(1, round(seconds * rate))
-        if count - stop < 0.5 * FIRST_SECONDS * rate:
+        ahead = stop + round(AHEAD_SECONDS * rate)
+        if count >= max(ahead, stop + round(0.5 * FIRST_SECONDS * rate)):
+            yield Span(start, stop, ahead, tokens, last=False)
+            start, seconds = stop, min(LONGEST_SECONDS, GROWTH * seconds)
+    while tokens is not None and start < tokens.ids.shape[1]:
+        count, rate = tokens.ids.shape[1], tokens.rate
+        stop = start + max(1, round(seconds * rate))
+        if count - stop < round(0.5 * FIRST_SECONDS * rate):
             stop = count
-        yield Span(start, stop, min(count, stop + round(AHEAD_SECONDS * rate)))
+        yield Span(start, stop, min(count, stop + round(AHEAD_SECONDS * rate)), tokens, last=stop == count)
         start, seconds = stop, min(LONGEST_SECONDS, GROWTH * seconds)
 
 

@@ -9,22 +9,21 @@ ending is at no single step the likeliest.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-__all__ = ["Decoded", "decode", "draw"]
+__all__ = ["Emitted", "decode", "draw"]
 
 
 @dataclass(frozen=True)
-class Decoded:
-    """Tokens and how many of them each symbol emitted; `log_probability` is that of the path taken."""
+class Emitted:
+    """What one symbol emitted: tokens, and the log probability of that, blank included where it was chosen."""
 
     tokens: list[int]
-    durations: list[int]
     log_probability: float
 
 
@@ -52,9 +51,8 @@ def decode(
     top_k: int,
     blank_bias: float,
     rng: torch.Generator,
-    progress: Callable[[int, int], None] | None = None,
-) -> Decoded:
-    """Walk through the symbols once.
+) -> Iterator[Emitted]:
+    """Walk through the symbols once, yielding what each of them emits.
 
     Args:
         joint: (symbol index, state) to logits [K + 1], the last is blank.
@@ -66,15 +64,13 @@ def decode(
         top_k: candidate tokens kept when sampling; 0 = all.
         blank_bias: added to the blank logit; positive shortens, negative lengthens.
         rng: source of samples.
-        progress: called after each symbol.
     """
-    tokens: list[int] = []
-    durations: list[int] = []
-    state, total = start, 0.0
+    state = start
     for symbol in range(num_symbols):
-        count, lasting = 0, 1.0
+        tokens: list[int] = []
+        total, lasting = 0.0, 1.0
         level = 0.5 + min(1.0, temperature) * (float(torch.rand((), generator=rng, device=rng.device)) - 0.5)
-        while count < max_per_symbol:
+        while len(tokens) < max_per_symbol:
             logits = joint(symbol, state).float().clone()
             logits[-1] += blank_bias
             log_probabilities = logits.log_softmax(-1)
@@ -86,8 +82,4 @@ def decode(
             total += float(log_probabilities[choice])
             tokens.append(choice)
             state = advance(choice, state)
-            count += 1
-        durations.append(count)
-        if progress is not None:
-            progress(symbol + 1, num_symbols)
-    return Decoded(tokens, durations, total)
+        yield Emitted(tokens, total)

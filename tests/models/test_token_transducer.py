@@ -165,7 +165,7 @@ def test_speed_is_exact_and_keeps_the_order():
 
 
 def test_a_single_token_is_not_lost_at_double_speed():
-    assert _at_speed(1, 2.0).tolist() == [0] and _at_speed(0, 2.0).tolist() == []
+    assert _at_speed(1, 2.0, last=True).tolist() == [0] and _at_speed(0, 2.0, last=True).tolist() == []
 
 
 def test_durations_tell_at_every_speed_which_symbol_each_token_belongs_to():

@@ -55,8 +55,15 @@ class FakeSemantic:
         self.fake.note("semantic", rng)
         self.fake.spoken.append(text.ids[0].tolist())
         self.fake.paces.append(reference)
-        progress(1, 1)
+        if progress:
+            progress(1, 1)
         return tokens(0 if self.fake.empty else max(4, text.ids.shape[1] + 1))
+
+
+    def stream(self, text, reference, *, options, rng):
+        made = self.generate(text, reference, options=options, rng=rng)
+        for size in range(1, made.ids.shape[1] + 1):
+            yield streaming.take(made, 0, size)
 
 
 class FakeAcoustic:
@@ -195,7 +202,11 @@ def test_of_the_candidates_the_one_that_fits_best_is_kept(pipeline, reference, f
 @pytest.mark.parametrize("seconds", [0.2, 0.9, 1.3, 2.0, 7.3, 30.0])
 def test_spans_cover_every_token_once_and_grow(seconds):
     count = round(seconds * 46.875)
-    made = list(streaming.spans(count, 46.875))
+    made = list(streaming.spans(tokens(size) for size in range(count + 1)))
+    assert [(span.start, span.stop) for span in streaming.spans([tokens(count)])] == [(span.start, span.stop) for span in made]
+    assert [span.last for span in made] == [False] * (len(made) - 1) + [True]
+    early = made[0].tokens.ids.shape[1]
+    assert early <= 1.4 * 46.875, "the first span waits for little more than itself"
     assert made[0].start == 0 and made[-1].stop == made[-1].ahead == count
     assert all(a.stop == b.start for a, b in itertools.pairwise(made))
     assert all(span.stop <= span.ahead <= count and span.stop - span.start >= min(count, 21) for span in made)
@@ -257,6 +268,9 @@ class AlignedSemantic:
         durations[0, 0] = round(16 / getattr(options, "speed", 1.0))
         ids = (torch.arange(int(durations.sum())) >= durations[0, 0]).long()[None]
         return replace(tokens(ids.shape[1]), ids=ids, durations=durations)
+
+    def stream(self, text, reference, *, options, rng):
+        yield self.generate(text, reference, options=options, rng=rng)
 
 
 class AlignedAcoustic:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import pytest
 import torch
 from torch import Tensor
@@ -11,6 +13,14 @@ from speechgen.sampling.transducer import decode, draw
 
 TOKENS, DURATIONS = [4, 4, 1, 0, 2, 2, 2, 3], [2, 0, 1, 4, 0, 1]
 CLASSES = 5
+
+
+class Walk(NamedTuple):
+    """All that the symbols emitted."""
+
+    tokens: list[int]
+    durations: list[int]
+    log_probability: float
 
 
 def oracle(symbol: int, emitted: tuple[int, ...]) -> Tensor:
@@ -23,7 +33,12 @@ def oracle(symbol: int, emitted: tuple[int, ...]) -> Tensor:
 
 def walk(joint=oracle, symbols=6, **changes):
     options = {"max_per_symbol": 10, "temperature": 0.0, "top_k": 0, "blank_bias": 0.0, "rng": generator(0)} | changes
-    return decode(joint, lambda token, state: (*state, token), (), symbols, **options)
+    emitted = list(decode(joint, lambda token, state: (*state, token), (), symbols, **options))
+    return Walk(
+        [token for symbol in emitted for token in symbol.tokens],
+        [len(symbol.tokens) for symbol in emitted],
+        sum(symbol.log_probability for symbol in emitted),
+    )
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7, 2.0])
@@ -92,12 +107,6 @@ def test_same_seed_same_tokens_and_another_seed_differs():
     joint = lambda symbol, state: torch.zeros(CLASSES + 1)  # noqa: E731
     one, same, other = (walk(joint, symbols=20, temperature=1.0, rng=generator(seed)).tokens for seed in (1, 1, 2))
     assert one == same != other
-
-
-def test_progress_is_told_of_every_symbol():
-    calls = []
-    walk(progress=lambda done, total: calls.append((done, total)))
-    assert calls == [(n, len(DURATIONS)) for n in range(1, len(DURATIONS) + 1)]
 
 
 def test_top_k_keeps_the_best_only():

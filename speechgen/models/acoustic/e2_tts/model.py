@@ -47,6 +47,8 @@ class E2TTS(nn.Module):
         self.position = ConvolutionalPosition(config.width)
         self.time = TimeEmbedding(config.width)
         self.voice = ReferenceEncoder(patch, config.width) if config.modulated else None
+        # A glimpse of a few patches would otherwise give a vector many times longer than any other.
+        self.voice_norm = nn.RMSNorm(config.width) if config.modulated else None
         self.blocks = nn.ModuleList(
             TransformerBlock(config.width, config.num_heads, config.ff_multiple, config.dropout, modulated=config.modulated)
             for _ in range(config.depth)
@@ -82,8 +84,8 @@ class E2TTS(nn.Module):
         x = x + self.position(x, valid)
         time = self.time(t).to(x.dtype)  # [B, D]
         condition = None
-        if self.voice is not None:
-            condition = F.silu(time + self.voice(visible, visible.ne(0).any(-1) & valid))  # [B, D]
+        if self.voice is not None and self.voice_norm is not None:
+            condition = F.silu(time + self.voice_norm(self.voice(visible, visible.ne(0).any(-1) & valid)))  # [B, D]
         x = torch.cat((time[:, None], x), dim=1)  # [B, 1 + N, D]
         valid = F.pad(valid, (1, 0), value=True)
         angles = rotary_angles(x.shape[1], self.config.width // self.config.num_heads, x.device)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -19,7 +21,6 @@ class TransducerGenerator:
     def __init__(self, network: TokenTransducer, config: TransducerConfig) -> None:
         self.network, self.config = network, config
 
-    @torch.inference_mode()
     def generate(
         self, text: Text, reference: Mel, *, options: TransducerOptions, rng: torch.Generator, progress: Progress | None = None
     ) -> SemanticTokens:
@@ -32,6 +33,18 @@ class TransducerGenerator:
             rng: source of samples.
             progress: called after each symbol.
         """
+        growing = self.stream(text, reference, options=options, rng=rng)
+        for done in range(1, int(text.lengths[0]) + 1):
+            made = next(growing)
+            if progress is not None:
+                progress(done, int(text.lengths[0]))
+        return made
+
+    @torch.inference_mode()
+    def stream(
+        self, text: Text, reference: Mel, *, options: TransducerOptions, rng: torch.Generator
+    ) -> Iterator[SemanticTokens]:
+        """Yield after each symbol all tokens so far; the last are those that `generate` returns."""
         network = self.network
         style = network.reference(reference.values, valid_mask(reference.lengths, reference.values.shape[1]))
         encoded = network.encode(text.ids, text.lengths, style)[0]  # [S, D]
@@ -42,7 +55,7 @@ class TransducerGenerator:
         def advance(token: int, state: State) -> State:
             return network.advance(token, state, style)
 
-        decoded = decode(
+        symbols = decode(
             joint,
             advance,
             network.start(style),
@@ -52,19 +65,26 @@ class TransducerGenerator:
             top_k=options.top_k,
             blank_bias=options.blank_bias,
             rng=rng,
-            progress=progress,
         )
-        device = text.ids.device
-        kept = _at_speed(len(decoded.tokens), options.speed)
-        ids = torch.tensor(decoded.tokens, dtype=torch.long)[kept][None].to(device)  # [1, T]
-        durations = torch.tensor(decoded.durations)  # [S]
-        owners = torch.arange(len(durations)).repeat_interleave(durations)[kept]  # symbol of every token, [T]
-        lasting = torch.bincount(owners, minlength=len(durations))[None].to(device)
-        lengths = torch.tensor([ids.shape[1]], device=device)
-        return SemanticTokens(ids, lengths, self.config.token_rate, self.config.num_tokens, lasting)
+        tokens: list[int] = []
+        durations: list[int] = []
+        for emitted in symbols:
+            tokens += emitted.tokens
+            durations.append(len(emitted.tokens))
+            last = len(durations) == int(text.lengths[0])
+            yield self._row(tokens, durations, options.speed, last=last).to(text.ids.device)
+
+    def _row(self, tokens: list[int], durations: list[int], speed: float, *, last: bool) -> SemanticTokens:
+        """One row of tokens at another pace; those that are not certain yet are left out unless it is the last."""
+        kept = _at_speed(len(tokens), speed, last=last)
+        ids = torch.tensor(tokens, dtype=torch.long)[kept][None]  # [1, T]
+        owners = torch.arange(len(durations)).repeat_interleave(torch.tensor(durations))[kept]  # symbol of every token, [T]
+        lasting = torch.bincount(owners, minlength=len(durations))[None]
+        return SemanticTokens(ids, torch.tensor([ids.shape[1]]), self.config.token_rate, self.config.num_tokens, lasting)
 
 
-def _at_speed(count: int, speed: float) -> Tensor:
+def _at_speed(count: int, speed: float, *, last: bool) -> Tensor:
     """Indices of `count` tokens, repeated or dropped evenly so that the pace changes by exactly `speed`; one at least stays."""
-    index = ((torch.arange(max(min(1, count), round(count / speed))) + 0.5) * speed).long()
+    size = max(min(1, count), round(count / speed)) if last else int(count / speed)
+    index = ((torch.arange(size) + 0.5) * speed).long()
     return index.clamp(max=max(0, count - 1))
