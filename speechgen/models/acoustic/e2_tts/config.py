@@ -67,5 +67,6 @@ class E2Options(StrictModel):
 
     steps: int = Field(10, ge=1, le=256, description="integration steps")
     guidance: float = Field(1.0, ge=0, le=10, description="strength of classifier-free guidance; 0 turns it off")
+    guided_until: float = Field(1.0, ge=0, le=1, description="flow time from which on guidance, and its cost, is left out")
     sway: float = Field(-1.0, ge=-1, le=1.75, description="warp of the time grid; negative: more steps near the noise")
     method: Literal["euler", "midpoint"] = Field("euler", description="integrator")

@@ -55,7 +55,7 @@ class E2Generator:
         lengths = torch.full((1,), size, device=visible.device)
 
         def velocity(x: Tensor, t: Tensor) -> Tensor:
-            if options.guidance == 0:
+            if options.guidance == 0 or float(t[0]) >= options.guided_until:
                 return self.network(x, visible, ids, t, lengths)
             both = self.network(
                 x.repeat(2, 1, 1),
