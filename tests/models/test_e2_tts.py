@@ -232,7 +232,8 @@ def test_guidance_in_one_batch_equals_two_passes():
 def test_guidance_ends_where_it_is_told_to():
     recorder = Recorder(build("e2_tts").network)
     generate(recorder, E2Options(steps=4, guidance=1.0, sway=0.0, guided_until=0.5))
-    assert [(len(noisy), round(float(t[0]), 2)) for noisy, _, _, t, _ in recorder.calls] == [(2, 0), (2, 0.25), (1, 0.5), (1, 0.75)]
+    calls = [(len(noisy), round(float(t[0]), 2)) for noisy, _, _, t, _ in recorder.calls]
+    assert calls == [(2, 0), (2, 0.25), (1, 0.5), (1, 0.75)]
 
 
 def test_without_guidance_the_unconditional_pass_is_left_out():
