@@ -25,6 +25,9 @@ def evaluate(
     audio: Annotated[Path | None, typer.Option("--audio", help="Folder of recordings.")] = None,
     tokenizer: Annotated[str | None, typer.Option("--tokenizer", help="Measure this tokenizer's tokens in --data.")] = None,
     data: Annotated[Path | None, typer.Option("--data", help="Prepared corpus that holds its tokens.")] = None,
+    stages: Annotated[
+        Path | None, typer.Option("--stages", help="Folder with metadata: what each stage loses of its speakers' voices.")
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", min=0, help="Use only the first sentences or files; 0: all.")] = 0,
     opinions: Annotated[bool, typer.Option("--opinions/--no-opinions", help="Predict opinion scores (DNSMOS) too.")] = True,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the clips, report.md and report.json.")] = None,
@@ -51,13 +54,17 @@ def evaluate(
 
     from speechgen.service import evaluate as measures
     from speechgen.service.engine import Engine
+    from speechgen.service.stages import StageReport, measure_stages
 
-    report: measures.PipelineReport | measures.CopyReport | measures.TokenizerReport
+    report: measures.PipelineReport | measures.CopyReport | measures.TokenizerReport | StageReport
     with progress_bar("measuring", quiet=quiet) as progress:
         if tokenizer is not None and data is not None:
             report = measures.measure_tokenizer(tokenizer, data)
         elif vocoder is not None and audio is not None:
             report = measures.measure_vocoder(Engine(device), vocoder, audio, limit=limit, progress=progress)
+        elif stages is not None:
+            engine = Engine(device, changes or ())
+            report = measure_stages(engine, pipeline, stages, limit=limit, seed=seed, opinions=opinions, progress=progress)
         else:
             texts = measures.read_sentences(sentences)[: limit or None]
             engine = Engine(device, changes or ())

@@ -127,6 +127,24 @@ def test_eval_measures_a_pipeline_and_writes_clips_and_reports(here, home, capsy
     assert len(list((here / "report").glob("buzz/01.wav"))) == 1
 
 
+def test_eval_follows_a_voice_through_the_stages(here, capsys):
+    pytest.importorskip("resemblyzer")
+    pytest.importorskip("lhotse")
+    folder = here / "voices"
+    folder.mkdir()
+    for name in ("a1", "a2", "a3", "b1", "b2"):
+        write_audio(folder / f"{name}.wav", voice_like(2.0, pitch=100.0 + 40 * (name[0] == "b"), seed=int(name[1])), RATE)
+    lines = ["file|speaker|text", "a1.wav|a|", "b1.wav|b|", "a2.wav|a|Hello there.", "b2.wav|b|", "a3.wav|a|"]
+    (folder / "metadata.csv").write_text("\n".join(lines) + "\n")
+    command = ["eval", "--pipeline", "tiny", "--stages", "voices", "--no-opinions"]
+    assert run([*command, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["stages"]
+    assert {name: row["n"] for name, row in found.items()} == {"natural": 2, "vocoder": 2, "acoustic": 2, "pipeline": 1}
+    assert found["natural"]["sim"] > 0.9
+    (folder / "metadata.csv").write_text("file|speaker|text\na1.wav|a|\nb1.wav|b|\n")
+    assert run(command) == 2 and "two recordings" in capsys.readouterr().err
+
+
 def test_formats_are_those_that_can_be_written():
     assert tuple(FORMATS) == console.FORMATS
 
