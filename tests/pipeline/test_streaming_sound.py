@@ -1,0 +1,54 @@
+"""The bundled voice, streamed: nothing is heard where chunks meet, neither at the chunks nor at the mels behind them."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+
+from speechgen.pipeline.streaming import LIMITER_FRAMES
+from speechgen.service.engine import Engine
+from speechgen.service.requests import SynthesisRequest
+
+TEXT = "The kitchen window looks out on a quiet garden, where the old dog sleeps under the apple trees until the evening."
+HOP = 256
+
+
+def flux(samples: torch.Tensor) -> torch.Tensor:
+    """Spectral flux [T]: how much each frame rises over the one before, in nats, mean over bins."""
+    spectrum = torch.stft(samples, 1024, HOP, window=torch.hann_window(1024), return_complex=True).abs()
+    levels = (spectrum + 1e-3).log()  # [F, T]
+    return torch.cat((torch.zeros(1), (levels[:, 1:] - levels[:, :-1]).clamp(min=0).mean(0)))
+
+
+@pytest.fixture(scope="module")
+def streamed() -> tuple[torch.Tensor, list[int]]:
+    """The sound, and the samples where chunks or mels meet."""
+    engine = Engine("cpu")
+    chunks = list(engine.stream(SynthesisRequest.checked({"text": TEXT, "seed": 1})))
+    ends = list(itertools.accumulate(len(chunk.samples) for chunk in chunks))
+    reach = (engine.load("default").stages.vocoder.reach_frames + LIMITER_FRAMES + 1) * HOP
+    return torch.cat([chunk.samples for chunk in chunks]), [end + shift for end in ends[:-1] for shift in (0, reach)]
+
+
+def test_a_sentence_comes_in_chunks(streamed):
+    samples, joins = streamed
+    assert len(joins) >= 4 and samples.abs().max() > 0.05
+
+
+def test_no_join_is_heard(streamed):
+    samples, joins = streamed
+    found = flux(samples)
+    usual = found[found > 0].quantile(0.95)
+    for join in joins:
+        frame = join // HOP
+        assert found[max(0, frame - 1) : frame + 3].max() < 2 * usual
+
+
+def test_a_click_would_be(streamed):
+    samples, joins = streamed
+    spoilt = samples.clone()
+    spoilt[joins[0] : joins[0] + 3] += 0.3
+    frame = joins[0] // HOP
+    assert flux(spoilt)[frame - 1 : frame + 3].max() > 2 * flux(samples)[flux(samples) > 0].quantile(0.95)
