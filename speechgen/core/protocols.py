@@ -84,7 +84,7 @@ class Objective(Protocol):
 
 
 class SemanticTokenizer(Protocol):
-    """Audio to speaker-independent tokens."""
+    """Audio to tokens of what is said."""
 
     rate: float
     size: int

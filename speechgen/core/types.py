@@ -42,7 +42,7 @@ class Text:
 
 @dataclass(frozen=True)
 class SemanticTokens:
-    """Discrete, speaker-independent units: `ids [B, T]` int64 in [0, size), `rate` tokens per second.
+    """Discrete units of what is said, by whom as little as may be: `ids [B, T]` int64 in [0, size), `rate` tokens per second.
 
     A model that reads symbols in order also tells in `durations [B, S]` int64 how many tokens each of them lasts.
     """

@@ -1,1 +1,1 @@
-"""Waveform to discrete, speaker-independent tokens."""
+"""Waveform to discrete, tokens that are meant to say what is spoken, not by whom."""
