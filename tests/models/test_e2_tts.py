@@ -30,7 +30,7 @@ class Recorder(torch.nn.Module):
         super().__init__()
         self.network, self.answer, self.calls = network, answer, []
 
-    def forward(self, noisy: Tensor, visible: Tensor, ids: Tensor, t: Tensor, lengths: Tensor) -> Tensor:
+    def forward(self, noisy: Tensor, visible: Tensor, ids: Tensor, t: Tensor, lengths: Tensor, voice=None) -> Tensor:
         self.calls.append((noisy, visible, ids, t, lengths))
         return self.answer(noisy, t) if self.answer else torch.zeros_like(noisy)
 
@@ -221,7 +221,10 @@ def test_guidance_in_one_batch_equals_two_passes():
     class TwoPasses(torch.nn.Module):
         patches, frames, filler = staticmethod(network.patches), staticmethod(network.frames), network.filler
 
-        def forward(self, x, visible, ids, t, lengths):
+        def hear(self, visible, lengths):
+            return None  # every pass listens for itself
+
+        def forward(self, x, visible, ids, t, lengths, voice=None):
             rows = [network(*(value[i : i + 1] for value in (x, visible, ids, t, lengths))) for i in range(len(x))]
             return torch.cat(rows)
 

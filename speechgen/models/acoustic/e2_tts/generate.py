@@ -52,19 +52,18 @@ class E2Generator:
         visible = known.new_zeros(1, size, known.shape[2])
         visible[:, :start] = known
         noise = torch.randn(visible.shape, generator=rng, device=rng.device).to(visible)
-        lengths = torch.full((1,), size, device=visible.device)
+        # Both branches of guidance in one batch: with the prompt and the tokens, and without.
+        branches = torch.cat((visible, torch.zeros_like(visible)))
+        labels = torch.cat((ids, torch.full_like(ids, self.network.filler)))
+        lengths = torch.full((2,), size, device=visible.device)
+        voices = self.network.hear(branches, lengths)
 
         def velocity(x: Tensor, t: Tensor) -> Tensor:
-            if options.guidance == 0 or float(t[0]) >= options.guided_until:
-                return self.network(x, visible, ids, t, lengths)
-            both = self.network(
-                x.repeat(2, 1, 1),
-                torch.cat((visible, torch.zeros_like(visible))),
-                torch.cat((ids, torch.full_like(ids, self.network.filler))),
-                t.repeat(2),
-                lengths.repeat(2),
-            )
-            return guide(*both.chunk(2), options.guidance)
+            count = 1 if options.guidance == 0 or float(t[0]) >= options.guided_until else 2
+            voice = None if voices is None else voices[:count]
+            x, t = x.repeat(count, 1, 1), t.repeat(count)
+            made = self.network(x, branches[:count], labels[:count], t, lengths[:count], voice)
+            return made if count == 1 else guide(*made.chunk(2), options.guidance)
 
         made = integrate(velocity, noise, flow_times(options.steps, options.sway), method=options.method, progress=progress)
         frames = self.network.frames(made[:, start:])  # [1, T, M]

@@ -66,7 +66,17 @@ class E2TTS(nn.Module):
         """Token id that says nothing."""
         return self.config.num_tokens
 
-    def forward(self, noisy: Tensor, visible: Tensor, tokens: Tensor, t: Tensor, lengths: Tensor) -> Tensor:
+    def hear(self, visible: Tensor, lengths: Tensor) -> Tensor | None:
+        """Summarise the voice in `visible` [B, N, P] as [B, D]; None if the network is not modulated. The same at every t."""
+        if self.voice is None or self.voice_norm is None:
+            return None
+        shown = visible.ne(0).any(-1) & valid_mask(lengths, visible.shape[1])
+        vector: Tensor = self.voice_norm(self.voice(visible, shown))
+        return vector
+
+    def forward(
+        self, noisy: Tensor, visible: Tensor, tokens: Tensor, t: Tensor, lengths: Tensor, voice: Tensor | None = None
+    ) -> Tensor:
         """Predict data - noise.
 
         Args:
@@ -75,6 +85,7 @@ class E2TTS(nn.Module):
             tokens: [B, N] ids in [0, num_tokens], one per patch; num_tokens = filler.
             t: [B] in [0, 1].
             lengths: [B] real patches.
+            voice: what `hear` returns, if it is known already.
 
         Returns:
             [B, N, P]; values at padded positions are unspecified.
@@ -83,9 +94,8 @@ class E2TTS(nn.Module):
         x = self.project(torch.cat((noisy, visible, self.token_embedding(tokens)), dim=-1))  # [B, N, D]
         x = x + self.position(x, valid)
         time = self.time(t).to(x.dtype)  # [B, D]
-        condition = None
-        if self.voice is not None and self.voice_norm is not None:
-            condition = F.silu(time + self.voice_norm(self.voice(visible, visible.ne(0).any(-1) & valid)))  # [B, D]
+        voice = self.hear(visible, lengths) if voice is None else voice
+        condition = None if voice is None else F.silu(time + voice)  # [B, D]
         x = torch.cat((time[:, None], x), dim=1)  # [B, 1 + N, D]
         valid = F.pad(valid, (1, 0), value=True)
         angles = rotary_angles(x.shape[1], self.config.width // self.config.num_heads, x.device)
