@@ -389,7 +389,7 @@ class Pipeline:
             mel = stages.acoustic.generate(
                 streaming.take(span.tokens, span.start, span.ahead),
                 *streaming.behind(timbre.mel, timbre.tokens, made, said),
-                options=options.acoustic,
+                options=options.acoustic if span.start else streaming.hurried(options.acoustic),
                 rng=rng,
             )
             frames = mel.values[:, : round((span.stop - span.start) * stages.mel.frame_rate / span.tokens.rate)]

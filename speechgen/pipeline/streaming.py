@@ -15,14 +15,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from speechgen.core.config import StrictModel
 from speechgen.core.protocols import Vocoder
 from speechgen.core.types import Mel, SemanticTokens
 from speechgen.pipeline.longform import limit_peaks
 
-__all__ = ["Span", "VocoderStream", "behind", "spans", "take"]
+__all__ = ["Span", "VocoderStream", "behind", "hurried", "spans", "take"]
 
 FIRST_SECONDS = 0.9
 """The first chunk: longer than the vocoder's reach, as short as leaves a fast first sound."""
+FIRST_STEPS = 5
+"""Steps of an iterative acoustic model for the first chunk, at most: what comes later has the time of its playing."""
 GROWTH = 2.0
 LONGEST_SECONDS = 6.0
 AHEAD_SECONDS = 0.3
@@ -65,6 +68,12 @@ def spans(growing: Iterable[SemanticTokens]) -> Iterator[Span]:
             stop = count
         yield Span(start, stop, min(count, stop + round(AHEAD_SECONDS * rate)), tokens, last=stop == count)
         start, seconds = stop, min(LONGEST_SECONDS, GROWTH * seconds)
+
+
+def hurried(options: StrictModel) -> StrictModel:
+    """The options of the acoustic model for the first span."""
+    steps = getattr(options, "steps", 0)
+    return options.model_copy(update={"steps": FIRST_STEPS}) if steps > FIRST_STEPS else options
 
 
 def take(tokens: SemanticTokens, start: int, stop: int) -> SemanticTokens:
