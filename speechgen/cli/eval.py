@@ -40,12 +40,7 @@ def evaluate(
     from speechgen.core.checkpoint import write_text_atomically
     from speechgen.core.errors import UserError
 
-    if (vocoder is None) != (audio is None):
-        raise UserError("--vocoder and --audio belong together: give both")
-    if (tokenizer is None) != (data is None):
-        raise UserError("--tokenizer and --data belong together: give both")
-    if vocoder is not None and tokenizer is not None:
-        raise UserError("--vocoder and --tokenizer are two measurements: ask for one at a time")
+    _check(vocoder, audio, tokenizer, data)
     if out is not None:
         if not out.parent.is_dir():
             raise UserError(f"cannot write {out}: there is no folder {out.parent}; create it first")
@@ -75,3 +70,15 @@ def evaluate(
         write_text_atomically(out / "report.json", report.to_json() + "\n")
         write_text_atomically(out / "report.md", report.table() + "\n")
     typer.echo(" ".join(report.to_json().split()) if as_json else report.table())
+
+
+def _check(vocoder: str | None, audio: Path | None, tokenizer: str | None, data: Path | None) -> None:
+    """Refuse options that do not belong together."""
+    from speechgen.core.errors import UserError
+
+    if (vocoder is None) != (audio is None):
+        raise UserError("--vocoder and --audio belong together: give both")
+    if (tokenizer is None) != (data is None):
+        raise UserError("--tokenizer and --data belong together: give both")
+    if vocoder is not None and tokenizer is not None:
+        raise UserError("--vocoder and --tokenizer are two measurements: ask for one at a time")
