@@ -20,86 +20,24 @@ from torchaudio.functional import resample
 
 from speechgen.audio.loudness import normalize_level
 from speechgen.audio.spectrogram import mel_spectrogram
-from speechgen.core.config import StrictModel, validate
+from speechgen.core.config import validate
 from speechgen.core.errors import UserError
 from speechgen.core.protocols import Progress
 from speechgen.core.random import generator
 from speechgen.core.types import Mel, SemanticTokens, Text, Waveform
 from speechgen.pipeline import longform, streaming
 from speechgen.pipeline.alignment import Alignment
+from speechgen.pipeline.carriers import Chunk, Options, Reference, Speech
 from speechgen.pipeline.checks import faults
 from speechgen.pipeline.pieces import Piece, cut
 from speechgen.pipeline.prompts import prepare_prompt
 from speechgen.pipeline.stages import PipelineConfig, Stages
 from speechgen.text.phonemes import Phonemizer
 
-__all__ = ["Chunk", "Options", "Pipeline", "Reference", "Speech"]
+__all__ = ["Pipeline"]
 
 SHARE_SEMANTIC, SHARE_ACOUSTIC = 30, 60
 """Parts of 100 that the stages take of a piece's progress."""
-
-
-@dataclass(frozen=True)
-class Reference:
-    """A prepared prompt: the voice, as the models see it."""
-
-    mel: Mel
-    tokens: SemanticTokens
-    seconds: float
-    warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Options:
-    """Options of both models, checked, and those of the pipeline itself.
-
-    Attributes:
-        semantic: of the semantic model.
-        acoustic: of the acoustic model.
-        candidates: how often each piece is spoken, the one that fits its text best being kept.
-        pitch: semitones that the voice is moved by, formants too; the tempo stays.
-    """
-
-    semantic: StrictModel
-    acoustic: StrictModel
-    candidates: int = 1
-    pitch: float = 0.0
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Finished sound, to be played behind the chunk before it.
-
-    Attributes:
-        samples: [L].
-        rate: samples per second.
-        piece: number of the piece of text that it belongs to, from 0.
-        pieces: how many there are.
-        text: of the piece.
-        last: whether it ends the piece.
-        warnings: what the user should know that was not said before.
-        alignment: with the last chunk of a piece, where its phones lie, in seconds since its first chunk; if the models tell.
-    """
-
-    samples: Tensor
-    rate: int
-    piece: int
-    pieces: int
-    text: str
-    last: bool
-    warnings: tuple[str, ...] = ()
-    alignment: Alignment | None = None
-
-
-@dataclass(frozen=True)
-class Speech:
-    """What was spoken."""
-
-    samples: Tensor  # [L]
-    rate: int
-    pieces: tuple[str, ...]
-    warnings: tuple[str, ...]
-    alignment: tuple[Alignment, ...] = ()
 
 
 @dataclass(frozen=True)

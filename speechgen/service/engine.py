@@ -20,8 +20,9 @@ from speechgen.core.errors import UserError
 from speechgen.core.protocols import Progress, Vocoder
 from speechgen.core.random import generator
 from speechgen.core.types import Waveform
+from speechgen.pipeline.carriers import Chunk, Options, Reference
 from speechgen.pipeline.longform import limit_peaks
-from speechgen.pipeline.pipeline import Chunk, Options, Pipeline, Reference
+from speechgen.pipeline.pipeline import Pipeline
 from speechgen.pipeline.stages import load_stages, read_config
 from speechgen.service import catalog, devices, voices
 from speechgen.service.requests import SynthesisRequest

@@ -29,7 +29,8 @@ from speechgen.core import checkpoint
 from speechgen.core.config import StrictModel
 from speechgen.core.errors import UserError, unknown
 from speechgen.core.types import Mel, MelSettings, SemanticTokens, Waveform
-from speechgen.pipeline.pipeline import Pipeline, Reference
+from speechgen.pipeline.carriers import Reference
+from speechgen.pipeline.pipeline import Pipeline
 from speechgen.pipeline.prompts import MAX_SECONDS, prepare_prompt
 from speechgen.service import catalog
 

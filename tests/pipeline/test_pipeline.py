@@ -12,7 +12,8 @@ from speechgen.core.config import StrictModel
 from speechgen.core.errors import UserError
 from speechgen.core.types import Mel, MelSettings, SemanticTokens, Waveform
 from speechgen.pipeline import longform, streaming
-from speechgen.pipeline.pipeline import Pipeline, Reference
+from speechgen.pipeline.carriers import Reference
+from speechgen.pipeline.pipeline import Pipeline
 from speechgen.pipeline.stages import CheckpointNames, PipelineConfig, Stages
 from tests.models.systems import build
 from tests.tiny import RATE, voice_like
