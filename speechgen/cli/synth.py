@@ -75,7 +75,7 @@ def synth(
     result = _speak(engine, request, target, resume=resume, quiet=quiet)
     if plot is not None:
         result.plot(plot)
-    _tell(result, out, as_json=as_json, quiet=quiet, verbose=verbose)
+    _tell(result, target, as_json=as_json, quiet=quiet, verbose=verbose)
 
 
 def _speak(engine: Engine, request: SynthesisRequest, out: Path, *, resume: bool, quiet: bool) -> SynthesisResult:
