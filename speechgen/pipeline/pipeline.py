@@ -57,6 +57,21 @@ class _Voice:
     tempo: Reference
 
 
+@dataclass(frozen=True)
+class _Attempt:
+    """A piece, made with the seed that is `number` after the first."""
+
+    number: int
+    made: _Part
+    faults: list[str]
+    fit: float
+
+    @property
+    def rank(self) -> tuple[int, float]:
+        """Higher is better."""
+        return -len(self.faults), self.fit
+
+
 class Pipeline:
     """Four stages and how they are used. Holds no state between calls but loaded phonemizers."""
 
@@ -241,25 +256,22 @@ class Pipeline:
         warnings: list[str],
     ) -> Iterator[_Part]:
         """Make a piece at once: the best of the candidates; if none is without fault, some more."""
-        rate, best = self.stages.mel.sample_rate, None
+        rate, attempts = self.stages.mel.sample_rate, []
         speed = float(getattr(options.semantic, "speed", 1.0))
         tries = max(options.candidates, self.config.max_tries)
-        for attempt in range(tries):
-            made = self._make(symbols, piece, voice, seed + attempt, options, report)
-            samples = made.samples
-            wrong = faults(samples, rate, len(symbols), speed)
-            fit = self._fit(samples, symbols) if options.candidates > 1 else 0.0
-            ranked = (-len(wrong), fit, attempt, wrong, made)
-            best = ranked if best is None else max(best, ranked, key=lambda found: found[:2])
-            if attempt + 1 >= options.candidates and not best[3]:
+        for number in range(tries):
+            made = self._make(symbols, piece, voice, seed + number, options, report)
+            fit = self._fit(made.samples, symbols) if options.candidates > 1 else 0.0
+            attempts.append(_Attempt(number, made, faults(made.samples, rate, len(symbols), speed), fit))
+            best = max(attempts, key=lambda attempt: attempt.rank)
+            if number + 1 >= options.candidates and not best.faults:
                 break
-        assert best is not None
-        if best[3]:
+        if best.faults:
             count = "one try" if tries == 1 else f"{tries} tries"
-            warnings.append(f"{_excerpt(piece.text)} is {' and '.join(best[3])} after {count}: try another --seed")
-        elif best[2] >= options.candidates:
-            warnings.append(f"{_excerpt(piece.text)} was faulty at first: spoken again with seed {seed + best[2]}")
-        yield replace(best[4], samples=longform.limit_peaks(normalize_level(best[4].samples, rate), rate))
+            warnings.append(f"{_excerpt(piece.text)} is {' and '.join(best.faults)} after {count}: try another --seed")
+        elif best.number >= options.candidates:
+            warnings.append(f"{_excerpt(piece.text)} was faulty at first: spoken again with seed {seed + best.number}")
+        yield replace(best.made, samples=longform.limit_peaks(normalize_level(best.made.samples, rate), rate))
 
     def _make(self, symbols: Tensor, piece: Piece, voice: _Voice, seed: int, options: Options, report: Progress) -> _Part:
         """Run the three models over a piece."""
