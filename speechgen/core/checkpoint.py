@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from torch import Tensor, nn
 from speechgen.core import registry
 from speechgen.core.config import StrictModel, validate
 from speechgen.core.errors import UserError
+from speechgen.core.files import written_beside
 from speechgen.core.spec import ModelSpec
 from speechgen.core.types import MelSettings
 
@@ -65,13 +64,8 @@ class Loaded:
 
 def write_text_atomically(path: Path, text: str) -> None:
     """Write beside and rename, so that a reader never sees half a file."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with written_beside(path) as beside:
         beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
-    finally:
-        with suppress(OSError):
-            beside.unlink()
 
 
 def save(
@@ -97,17 +91,13 @@ def save(
         UserError: the disk refuses.
     """
     tensors = {key: _stored(value.detach(), dtype).cpu().contiguous() for key, value in state.items()}
-    beside = folder / f".model.{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        beside.write_bytes(serialize(tensors))
-        beside.replace(folder / "model.safetensors")
+        with written_beside(folder / "model.safetensors") as beside:
+            beside.write_bytes(serialize(tensors))
         _write_texts(folder, info, recipe, metrics)
     except (OSError, SafetensorError) as error:
         raise UserError(f"cannot write the checkpoint {folder} ({error}): free some space or choose another folder") from error
-    finally:
-        with suppress(OSError):
-            beside.unlink()
 
 
 def _stored(value: Tensor, dtype: torch.dtype) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from speechgen.audio.io import write_audio
 from speechgen.core.errors import UserError
+from speechgen.core.files import written_beside
 from speechgen.pipeline.alignment import Alignment
 
 __all__ = ["SynthesisResult"]
@@ -102,13 +102,10 @@ class SynthesisResult:
         from speechgen.service.plot import draw  # matplotlib takes a while
 
         path = Path(path)
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
         figure = draw(self.samples, self.rate, self.alignment)
         try:
-            figure.savefig(beside, format="png", metadata={"Description": self.provenance})
-            beside.replace(path)
+            with written_beside(path) as beside:
+                figure.savefig(beside, format="png", metadata={"Description": self.provenance})
         except OSError as error:
             raise UserError(f"cannot write {path}: {error}") from error
-        finally:
-            beside.unlink(missing_ok=True)
         return path

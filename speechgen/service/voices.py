@@ -12,7 +12,6 @@ Where a pipeline sees a prompt in the same way, it speaks from mel and tokens wi
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from speechgen.audio.io import read_audio
 from speechgen.core import checkpoint
 from speechgen.core.config import StrictModel
 from speechgen.core.errors import UserError, unknown
+from speechgen.core.files import written_beside
 from speechgen.core.types import Mel, MelSettings, SemanticTokens, Waveform
 from speechgen.pipeline.carriers import Reference
 from speechgen.pipeline.pipeline import Pipeline
@@ -188,15 +188,12 @@ def add(engine: Engine, name: str, ref: Path, pipeline: str = "default", *, repl
         "mel": reference.mel.values[0].float().cpu().contiguous(),
         "tokens": reference.tokens.ids[0].to(torch.int32).cpu().contiguous(),
     }
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_bytes(serialize(tensors, {"voice": info.model_dump_json()}))
-        beside.replace(path)
+        with written_beside(path) as beside:
+            beside.write_bytes(serialize(tensors, {"voice": info.model_dump_json()}))
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        beside.unlink(missing_ok=True)
     return info
 
 
