@@ -17,6 +17,9 @@ def vocode(
     audio: Annotated[Path, typer.Argument(help="Recording to copy.")],
     vocoder: Annotated[str, typer.Option("--vocoder", help="A vocoder's checkpoint, or its folder.")] = "default-vocoder",
     out: Annotated[Path, typer.Option("-o", "--out", help="File to write.")] = Path("out.wav"),
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="Change an option of the vocoder: --set steps=25; repeatable.")
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="For vocoders that draw noise.")] = 0,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
@@ -27,7 +30,7 @@ def vocode(
 
     from speechgen.service.engine import Engine
 
-    result = Engine(device).vocode(audio, vocoder, seed)
+    result = Engine(device).vocode(audio, vocoder, seed, changes or ())
     result.save(out)
     if as_json:
         typer.echo(json.dumps({"path": str(out), **result.report()}, ensure_ascii=False))

@@ -15,7 +15,16 @@ from torch import Tensor, nn
 from speechgen.core.types import Mel, MelSettings, SemanticTokens, Text, Waveform
 
 __all__ = [
-    "AcousticModel", "Batch", "Objective", "Progress", "Sample", "SemanticModel", "SemanticTokenizer", "Update", "Vocoder",
+    "AcousticModel",
+    "Batch",
+    "Objective",
+    "Part",
+    "Progress",
+    "Sample",
+    "SemanticModel",
+    "SemanticTokenizer",
+    "Update",
+    "Vocoder",
 ]
 
 Progress = Callable[[int, int], None]
@@ -28,6 +37,7 @@ class Batch:
 
     Fields (each exists only if the objective asked for it):
         audio [B, L] float32 · mel [B, T, M] float32 · phonemes [B, S] int64 · tokens [B, T'] int64 · labels [B, T'] int64
+        pitch [B, T] float32, Hz on the frames of the mel, 0 = unvoiced
     """
 
     fields: dict[str, Tensor]
@@ -131,6 +141,19 @@ class AcousticModel(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Part:
+    """Which part of an utterance is rendered, when its parts come one after another.
+
+    Attributes:
+        start: frame of the utterance at which the mel begins. What is drawn at a place is the same however it was cut.
+        memory: what a vocoder wants to find again with the next part of the same utterance, by names of its own.
+    """
+
+    start: int = 0
+    memory: dict[str, Tensor] = field(default_factory=dict)
+
+
 class Vocoder(Protocol):
     """Mel to waveform."""
 
@@ -138,6 +161,14 @@ class Vocoder(Protocol):
     reach_frames: int
     """Frames on either side that a sample can depend on: how much a streamed mel must overlap."""
 
-    def generate(self, mel: Mel, *, rng: torch.Generator, progress: Progress | None = None) -> Waveform:
-        """Return `(T - 1) * hop` samples for T frames."""
+    def generate(
+        self,
+        mel: Mel,
+        *,
+        options: Any,
+        rng: torch.Generator,
+        part: Part | None = None,
+        progress: Progress | None = None,
+    ) -> Waveform:
+        """Return `(T - 1) * hop` samples for T frames; `part` None: the mel is the whole utterance."""
         ...

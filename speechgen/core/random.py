@@ -6,7 +6,9 @@ import hashlib
 
 import torch
 
-__all__ = ["generator", "mix"]
+__all__ = ["generator", "mix", "placed_noise"]
+
+_BLOCK = 65536
 
 
 def mix(*parts: int | str) -> int:
@@ -18,3 +20,18 @@ def mix(*parts: int | str) -> int:
 def generator(*parts: int | str, device: torch.device | str = "cpu") -> torch.Generator:
     """Return a generator seeded from `parts`, for example `generator(seed, "acoustic", chunk)`."""
     return torch.Generator(device=device).manual_seed(mix(*parts))
+
+
+def placed_noise(rng: torch.Generator, start: int, count: int, name: str = "noise") -> torch.Tensor:
+    """Return the Gaussian noise of places `start` to `start + count` of an endless row: [count], on the generator's device.
+
+    It depends on the seed of `rng`, which stays as it is, on `name` and on the place: parts of an utterance that are made
+    apart find the noise that the whole would have had.
+    """
+    blocks = range(start // _BLOCK, max(start, start + count - 1) // _BLOCK + 1)
+    drawn = [
+        torch.randn(_BLOCK, generator=generator(rng.initial_seed(), name, block, device=rng.device), device=rng.device)
+        for block in blocks
+    ]
+    first = start - blocks.start * _BLOCK
+    return torch.cat(drawn)[first : first + count]

@@ -25,17 +25,19 @@ class Reference:
 
 @dataclass(frozen=True)
 class Options:
-    """Options of both models, checked, and those of the pipeline itself.
+    """Options of the three models, checked, and those of the pipeline itself.
 
     Attributes:
         semantic: of the semantic model.
         acoustic: of the acoustic model.
+        vocoder: of the vocoder.
         candidates: how often each piece is spoken, the one that fits its text best being kept.
-        pitch: semitones that the voice is moved by, formants too; the tempo stays.
+        pitch: semitones that the voice is moved by, formants too; the tempo stays. 0 where the vocoder moves it.
     """
 
     semantic: StrictModel
     acoustic: StrictModel
+    vocoder: StrictModel
     candidates: int = 1
     pitch: float = 0.0
 

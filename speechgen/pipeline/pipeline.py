@@ -89,11 +89,14 @@ class Pipeline:
             UserError: a model has no such option, or its value is out of range.
         """
         stages, config = self.stages, self.config
+        sings = "pitch" in stages.vocoder_options.model_fields  # the vocoder moves the pitch itself, and leaves the formants
+        vocoder = {**config.vocoder, "pitch": pitch} if sings and pitch else config.vocoder
         return Options(
             validate(stages.semantic_options, {**config.semantic, **semantic}, "option of the semantic model"),
             validate(stages.acoustic_options, {**config.acoustic, **acoustic}, "option of the acoustic model"),
+            validate(stages.vocoder_options, vocoder, "option of the vocoder"),
             candidates,
-            pitch,
+            0.0 if sings else pitch,
         )
 
     def prepare(self, language: str) -> Phonemizer:
@@ -292,7 +295,8 @@ class Pipeline:
             rng=generator(seed, "acoustic", piece.index, device=stages.device),
             progress=part(SHARE_SEMANTIC, SHARE_ACOUSTIC),
         )
-        audio = stages.vocoder.generate(mel, rng=generator(seed, "vocoder", piece.index, device=stages.device))
+        rng = generator(seed, "vocoder", piece.index, device=stages.device)
+        audio = stages.vocoder.generate(mel, options=options.vocoder, rng=rng)
         samples = audio.samples[0, : int(audio.lengths[0])].float().cpu()
         # Played faster, as much as it was spoken slower. Rates rounded to 10 Hz keep the filter short.
         samples = resample(samples, 10 * round(audio.rate * ratio / 10), audio.rate) if ratio != 1 else samples
@@ -331,7 +335,8 @@ class Pipeline:
             options=options.semantic,
             rng=generator(seed, "semantic", piece.index, device=stages.device),
         )
-        sound = streaming.VocoderStream(stages.vocoder, generator(seed, "vocoder", piece.index, device=stages.device))
+        rng = generator(seed, "vocoder", piece.index, device=stages.device)
+        sound = streaming.VocoderStream(stages.vocoder, options.vocoder, rng)
         rng = generator(seed, "acoustic", piece.index, device=stages.device)
         made = timbre.mel.values[:, :0]  # [1, T, M]
         for span in streaming.spans(growing):

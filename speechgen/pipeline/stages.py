@@ -44,6 +44,7 @@ class PipelineConfig(StrictModel):
     checkpoints: CheckpointNames
     semantic: dict[str, Any] = Field({}, description="options of the semantic model that differ from its defaults")
     acoustic: dict[str, Any] = Field({}, description="options of the acoustic model that differ from its defaults")
+    vocoder: dict[str, Any] = Field({}, description="options of the vocoder that differ from its defaults")
     prompt_seconds: float = Field(6.0, ge=1.0, le=30.0, description="how much of the reference is used as the prompt")
     max_tries: int = Field(4, ge=1, le=10, description="how often a piece whose sound is faulty is spoken at most")
     max_characters: int = Field(200, ge=20, le=1000, description="longer text is spoken in pieces of at most this length")
@@ -60,6 +61,7 @@ class Stages:
     mel: MelSettings
     semantic_options: type[StrictModel]
     acoustic_options: type[StrictModel]
+    vocoder_options: type[StrictModel]
     device: torch.device
 
 
@@ -150,8 +152,8 @@ def load_stages(
     folders = {slot: find(getattr(config.checkpoints, slot)) for slot in ROLES}
     infos = check(folders)
     specs = {slot: registry.get(info.model) for slot, info in infos.items()}
-    validate(specs["semantic"].options, config.semantic, f"{source}: semantic")
-    validate(specs["acoustic"].options, config.acoustic, f"{source}: acoustic")
+    for slot in ("semantic", "acoustic", "vocoder"):
+        validate(specs[slot].options, getattr(config, slot), f"{source}: {slot}")
     loaded = {slot: checkpoint.load(folder, device).generator() for slot, folder in folders.items()}
     return Stages(
         tokenizer=loaded["tokenizer"],
@@ -161,5 +163,6 @@ def load_stages(
         mel=infos["acoustic"].mel,
         semantic_options=specs["semantic"].options,
         acoustic_options=specs["acoustic"].options,
+        vocoder_options=specs["vocoder"].options,
         device=device,
     )

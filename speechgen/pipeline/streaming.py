@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from speechgen.core.config import StrictModel
-from speechgen.core.protocols import Vocoder
+from speechgen.core.protocols import Part, Vocoder
 from speechgen.core.types import Mel, SemanticTokens
 from speechgen.pipeline.longform import limit_peaks
 
@@ -109,12 +109,14 @@ class VocoderStream:
     """Renders a mel that grows. Peaks are limited, too, and equally independent of where the mel was cut.
 
     Args:
-        vocoder: draws no noise, or the same for equal frames.
+        vocoder: what renders.
+        options: of the vocoder.
         rng: for the vocoder.
     """
 
-    def __init__(self, vocoder: Vocoder, rng: torch.Generator) -> None:
-        self._vocoder, self._rng = vocoder, rng
+    def __init__(self, vocoder: Vocoder, options: StrictModel, rng: torch.Generator) -> None:
+        self._vocoder, self._options, self._rng = vocoder, options, rng
+        self._memory: dict[str, Tensor] = {}
         self._reach = vocoder.reach_frames + LIMITER_FRAMES
         self._frames: Tensor | None = None  # [1, T, M], from frame `_first` on
         self._first = self._done = 0  # frames: dropped, and rendered
@@ -129,7 +131,8 @@ class VocoderStream:
         low = max(self._first, self._done - self._reach)
         window = self._frames[:, low - self._first :]
         mel = Mel(window, torch.tensor([window.shape[1]], device=window.device), self._vocoder.mel)
-        hop, audio = self._vocoder.mel.hop_samples, self._vocoder.generate(mel, rng=self._rng)
+        hop, part = self._vocoder.mel.hop_samples, Part(low, self._memory)
+        audio = self._vocoder.generate(mel, options=self._options, rng=self._rng, part=part)
         samples = limit_peaks(audio.samples[0].float().cpu(), audio.rate)
         samples = samples[(self._done - low) * hop : (ready - low) * hop]
         self._done = ready

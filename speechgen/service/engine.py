@@ -16,6 +16,7 @@ from speechgen.audio.loudness import normalize_level
 from speechgen.audio.resample import resample
 from speechgen.audio.spectrogram import mel_spectrogram
 from speechgen.core import checkpoint, registry
+from speechgen.core.config import StrictModel, apply_overrides, validate
 from speechgen.core.errors import UserError
 from speechgen.core.protocols import Progress, Vocoder
 from speechgen.core.random import generator
@@ -56,7 +57,7 @@ class Engine:
         self._overrides = tuple(overrides)
         self._hints = tuple(filter(None, [devices.overlooked_gpu()])) if device == "auto" else ()
         self._pipelines: dict[str, Pipeline] = {}
-        self._vocoders: dict[str, Vocoder] = {}
+        self._vocoders: dict[str, tuple[Vocoder, type[StrictModel]]] = {}
         self._references: dict[tuple[int, tuple[str, int, int]], Reference] = {}
 
     def load(self, name: str) -> Pipeline:
@@ -182,22 +183,23 @@ class Engine:
             self._references[key] = voices.encode(source, pipeline)
         return self._references[key]
 
-    def vocode(self, path: Path, vocoder: str, seed: int = 0) -> SynthesisResult:
+    def vocode(self, path: Path, vocoder: str, seed: int = 0, changes: Sequence[str] = ()) -> SynthesisResult:
         """Turn a recording into a mel and back (copy synthesis), at its own level.
 
         Args:
             path: an audio file.
             vocoder: name or folder of a vocoder's checkpoint.
             seed: for vocoders that draw noise.
+            changes: options of the vocoder, such as "steps=25".
 
         Raises:
-            UserError: the file is not audio, or the checkpoint is no vocoder.
+            UserError: the file is not audio, the checkpoint is no vocoder, or it has no such option.
         """
         recording = read_audio(path, max_seconds=voices.LONGEST_SECONDS)
         started = time.perf_counter()
         self._load_vocoder(vocoder)
         loaded = time.perf_counter()
-        made = self.copy(recording, vocoder, seed)
+        made = self.copy(recording, vocoder, seed, changes)
         return SynthesisResult(
             samples=made.samples[0],
             rate=made.rate,
@@ -212,30 +214,33 @@ class Engine:
         )
 
     @torch.inference_mode()
-    def copy(self, audio: Waveform, vocoder: str, seed: int = 0) -> Waveform:
+    def copy(self, audio: Waveform, vocoder: str, seed: int = 0, changes: Sequence[str] = ()) -> Waveform:
         """Turn one row of audio into a mel and back, keeping its level; the end is cut to whole frames.
 
         Raises:
-            UserError: it is shorter than 0.1 s, or the checkpoint is no vocoder.
+            UserError: it is shorter than 0.1 s, the checkpoint is no vocoder, or it has no such option.
         """
-        model = self._load_vocoder(vocoder)
+        model, options_type = self._load_vocoder(vocoder)
+        options = validate(options_type, apply_overrides({}, changes), f"option of {vocoder}")
         if audio.seconds < 0.1:
             raise UserError(f"the recording lasts {audio.seconds:.3f} s: at least 0.1 s are needed")
         samples = resample(audio, model.mel.sample_rate).samples[0]
         level = normalize_level(samples, model.mel.sample_rate)  # vocoders have seen only this level
         gain = float(level.abs().max() / samples.abs().max().clamp(min=1e-9)) or 1.0
         mel = mel_spectrogram(Waveform.single(level, model.mel.sample_rate).to(self.device), model.mel)
-        made = model.generate(mel, rng=generator(seed, "vocoder", 0, device=self.device))
+        made = model.generate(mel, options=options, rng=generator(seed, "vocoder", 0, device=self.device))
         return Waveform.single(limit_peaks(made.samples[0, : int(made.lengths[0])].float().cpu() / gain, made.rate), made.rate)
 
-    def _load_vocoder(self, name: str) -> Vocoder:
+    def _load_vocoder(self, name: str) -> tuple[Vocoder, type[StrictModel]]:
+        """Return a vocoder, loaded once, and the class of its options."""
         if name not in self._vocoders:
             folder = catalog.find_checkpoint(name)
             model = checkpoint.read_info(folder).model
-            if registry.get(model).role != "vocoders":
+            spec = registry.get(model)
+            if spec.role != "vocoders":
                 raise UserError(f"{name} is a {model}, not a vocoder: `speechgen models` lists them")
             loaded: Vocoder = checkpoint.load(folder, self.device).generator()
-            self._vocoders[name] = loaded
+            self._vocoders[name] = loaded, spec.options
         return self._vocoders[name]
 
 

@@ -22,7 +22,7 @@ from speechgen.audio.spectrogram import mel_spectrogram
 from speechgen.core.errors import UserError
 from speechgen.core.protocols import Progress
 from speechgen.core.random import generator
-from speechgen.core.types import Waveform
+from speechgen.core.types import Mel, Waveform
 from speechgen.evaluation.naturalness import predict_opinion
 from speechgen.evaluation.speaker import SHORTEST_SECONDS, SpeakerSimilarity
 from speechgen.pipeline.pipeline import Pipeline
@@ -134,7 +134,11 @@ def _through(pipeline: Pipeline, prompt: Waveform, content: Waveform, text: str,
     rate = stages.mel.sample_rate
     reference, options = pipeline.reference(prompt), pipeline.options({}, {})
     natural = prepare_prompt(content, rate=rate, prompt_seconds=CONTENT_SECONDS, name="the recording").audio.to(stages.device)
-    copied = stages.vocoder.generate(mel_spectrogram(natural, stages.mel), rng=_rng(pipeline, seed, "vocoder"))
+
+    def render(mel: Mel) -> Waveform:
+        return stages.vocoder.generate(mel, options=options.vocoder, rng=_rng(pipeline, seed, "vocoder"))
+
+    copied = render(mel_spectrogram(natural, stages.mel))
     mel = stages.acoustic.generate(
         stages.tokenizer.encode(natural),
         reference.mel,
@@ -142,7 +146,7 @@ def _through(pipeline: Pipeline, prompt: Waveform, content: Waveform, text: str,
         options=options.acoustic,
         rng=_rng(pipeline, seed, "acoustic"),
     )
-    voiced = stages.vocoder.generate(mel, rng=_rng(pipeline, seed, "vocoder"))
+    voiced = render(mel)
     made = {"natural": natural, "vocoder": copied, "acoustic": voiced}
     if text:
         speech = pipeline.speak(text, reference, language="en-us", seed=seed, options=options)

@@ -214,4 +214,5 @@ def test_commands_that_contradict_themselves_are_refused(refused, here):
     assert "No such command" in refused(["sing"])
     write_audio(here / "a.wav", voice_like(1.0), RATE)
     assert "not a vocoder" in refused(["vocode", "a.wav", "--vocoder", "tiny-acoustic"])
+    assert "unknown key" in refused(["vocode", "a.wav", "--vocoder", "tiny-vocoder", "--set", "steps=6"])
     assert "unknown model" in refused(["models", "show", "nothing"])

@@ -119,7 +119,7 @@ def _voice(model: Any, options: Any, rng: torch.Generator, progress: Progress | 
 
 
 def _render(model: Any, options: Any, rng: torch.Generator, progress: Progress | None) -> Tensor:
-    return model.generate(mel(20), rng=rng, progress=progress).samples
+    return model.generate(mel(20), options=options(), rng=rng, progress=progress).samples
 
 
 GENERATE: dict[str, Callable[..., Tensor]] = {

@@ -228,12 +228,13 @@ def test_rendered_audio_has_a_hop_between_frames_and_rows_do_not_see_each_other(
     system = build(name)
     vocoder = system.spec.generator(system.network.eval(), system.config)
     rows = mel(30, 12, 2)
-    together = vocoder.generate(rows, rng=generator(0))
+    options = system.spec.options()
+    together = vocoder.generate(rows, options=options, rng=generator(0))
     assert together.rate == MEL.sample_rate and together.lengths.tolist() == [(t - 1) * MEL.hop_samples for t in (30, 12, 2)]
     assert together.samples.shape == (3, 29 * MEL.hop_samples) and together.samples.abs().max() <= 1
     for row, frames in enumerate(rows.lengths.tolist()):
         alone = type(rows)(rows.values[row : row + 1, :frames], rows.lengths[row : row + 1], MEL)
-        expected = vocoder.generate(alone, rng=generator(0)).samples[0]
+        expected = vocoder.generate(alone, options=options, rng=generator(0)).samples[0]
         torch.testing.assert_close(together.samples[row, : len(expected)], expected, rtol=1e-4, atol=1e-5)
 
 

@@ -10,6 +10,7 @@ import torch
 
 from speechgen.core.config import StrictModel
 from speechgen.core.errors import UserError
+from speechgen.core.random import generator
 from speechgen.core.types import Mel, MelSettings, SemanticTokens, Waveform
 from speechgen.pipeline import longform, streaming
 from speechgen.pipeline.carriers import Reference
@@ -60,7 +61,6 @@ class FakeSemantic:
             progress(1, 1)
         return tokens(0 if self.fake.empty else max(4, text.ids.shape[1] + 1))
 
-
     def stream(self, text, reference, *, options, rng):
         made = self.generate(text, reference, options=options, rng=rng)
         for size in range(1, made.ids.shape[1] + 1):
@@ -86,7 +86,7 @@ class FakeVocoder:
     mel = SETTINGS
     reach_frames = 3
 
-    def generate(self, mel, *, rng, progress=None):
+    def generate(self, mel, *, options, rng, part=None, progress=None):
         level = mel.values[0, :-1, 0].repeat_interleave(256)
         return Waveform.single(level * torch.sin(torch.arange(len(level)) / 20), RATE)
 
@@ -103,7 +103,15 @@ def fake() -> FakeStages:
 @pytest.fixture
 def pipeline(fake) -> Pipeline:
     stages = Stages(
-        fake, FakeSemantic(fake), FakeAcoustic(fake), FakeVocoder(), SETTINGS, NoOptions, NoOptions, torch.device("cpu")
+        fake,
+        FakeSemantic(fake),
+        FakeAcoustic(fake),
+        FakeVocoder(),
+        SETTINGS,
+        NoOptions,
+        NoOptions,
+        NoOptions,
+        torch.device("cpu"),
     )
     names = CheckpointNames(tokenizer="t", semantic="s", acoustic="a", vocoder="v")
     return Pipeline(stages, PipelineConfig(checkpoints=names, max_characters=200))
@@ -217,10 +225,11 @@ def test_a_streamed_vocoder_gives_the_samples_of_the_whole():
     system = build("vocos")
     vocoder = system.spec.generator(system.network.eval(), system.config)
     values = torch.randn(1, 150, 100, generator=torch.Generator().manual_seed(0))
-    whole = vocoder.generate(Mel(values, torch.tensor([150]), SETTINGS), rng=None).samples[0]
+    options = system.spec.options()
+    whole = vocoder.generate(Mel(values, torch.tensor([150]), SETTINGS), options=options, rng=generator(0)).samples[0]
     whole = longform.limit_peaks(whole, RATE)
     for cuts in ([150], [40, 70, 40], [1, 1, 148], [60, 60, 29, 1]):
-        stream = streaming.VocoderStream(vocoder, torch.Generator())
+        stream = streaming.VocoderStream(vocoder, options, generator(0))
         ends = list(itertools.accumulate(cuts))
         parts = [stream.push(values[:, end - size : end], last=end == 150) for size, end in zip(cuts, ends, strict=True)]
         torch.testing.assert_close(torch.cat(parts), whole, rtol=0, atol=1e-5)
@@ -331,3 +340,16 @@ def test_a_written_pause_is_that_long(pipeline, reference):
     both = speak(pipeline, reference, "[pause:0.5] Yes. [pause:1.5] Yes.").samples
     assert len(both) / RATE == pytest.approx(2 * len(plain) / RATE + 2.0 - longform.LAST_PAUSE, abs=0.05)
     assert both[: int(0.49 * RATE)].eq(0).all()
+
+
+class Singing(StrictModel):
+    pitch: float = 0.0
+
+
+def test_a_vocoder_that_moves_the_pitch_is_asked_to_and_nothing_else_moves_it(pipeline):
+    by_rate = pipeline.options({}, {}, pitch=3.0)
+    assert by_rate.pitch == 3.0 and "pitch" not in by_rate.vocoder.model_dump()
+    pipeline.stages = replace(pipeline.stages, vocoder_options=Singing)
+    by_vocoder = pipeline.options({}, {}, pitch=3.0)
+    assert by_vocoder.pitch == 0.0 and by_vocoder.vocoder.pitch == 3.0
+    assert pipeline.options({}, {}).vocoder.pitch == 0.0

@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from speechgen.core.protocols import Progress
+from speechgen.core.protocols import Part, Progress
 from speechgen.core.types import Mel, Waveform
-from speechgen.models.vocoders.vocos.config import VocosConfig
+from speechgen.models.vocoders.vocos.config import VocosConfig, VocosOptions
 from speechgen.models.vocoders.vocos.model import Vocos
 
 
 class VocosGenerator:
-    """Renders mels of the settings it was trained with; deterministic, `rng` is not used."""
+    """Renders mels of the settings it was trained with; deterministic: it uses neither `rng` nor `part`."""
 
     def __init__(self, network: Vocos, config: VocosConfig) -> None:
         self.network, self.mel = network, config.mel
@@ -20,7 +20,15 @@ class VocosGenerator:
         self.reach_frames = 3 * (config.depth + 1) + config.mel.n_fft // config.mel.hop_samples
 
     @torch.inference_mode()
-    def generate(self, mel: Mel, *, rng: torch.Generator, progress: Progress | None = None) -> Waveform:
+    def generate(
+        self,
+        mel: Mel,
+        *,
+        options: VocosOptions,
+        rng: torch.Generator,
+        part: Part | None = None,
+        progress: Progress | None = None,
+    ) -> Waveform:
         """Return (T - 1) * hop samples for T frames.
 
         Raises:
