@@ -26,7 +26,9 @@ def prepare(
     ],
     source: Annotated[Path, typer.Option(help="Folder of the corpus; for flite a text file with a sentence a line.")],
     out: Annotated[Path, typer.Option(help="Prepared folder. If it exists, only missing features are added.")],
-    features: Annotated[str, typer.Option(help="What to compute: audio, mel, phonemes, tokens, labels (flite).")] = "audio,mel",
+    features: Annotated[
+        str, typer.Option(help="What to compute: audio, mel, pitch, phonemes, tokens, labels (flite).")
+    ] = "audio,mel",
     tokenizer: Annotated[Path | None, typer.Option(help="Checkpoint folder that computes the tokens.")] = None,
     language: Annotated[str, typer.Option(help="Language of texts that do not say, as espeak-ng's code.")] = "en-us",
     hours: Annotated[float, typer.Option(min=0.001, help="How much flite reads.")] = 2.0,

@@ -39,7 +39,7 @@ REFERENCE_SECONDS = 3.0
 _MEL = MelSettings()
 _PADDING = {"mel": math.log(_MEL.floor), "reference": math.log(_MEL.floor)}
 _TOKEN_SAMPLES = FRAMES_PER_TOKEN * _MEL.hop_samples
-_PER_TOKEN = {"audio": _TOKEN_SAMPLES, "mel": FRAMES_PER_TOKEN, "tokens": 1, "labels": 1}
+_PER_TOKEN = {"audio": _TOKEN_SAMPLES, "mel": FRAMES_PER_TOKEN, "tokens": 1, "labels": 1, "pitch": FRAMES_PER_TOKEN}
 """Entries of each field that one token spans, for cropping."""
 _AHEAD = 4
 """Batches read before they are asked for."""
@@ -226,7 +226,7 @@ def _producer(folders: Sequence[Path], kind: str, chosen: Mapping[str, str]) -> 
 
 
 def _tensor(name: str, values: NDArray[Any]) -> Tensor:
-    """Stored values as the objective reads them: audio and mels float32, the rest int64."""
+    """Stored values as the objective reads them: audio, mels and pitch float32, the rest int64."""
     if name == "audio":
         return torch.from_numpy(values.astype(np.float32) / SCALE)
-    return torch.from_numpy(values.astype(np.float32 if name in ("mel", "reference") else np.int64))
+    return torch.from_numpy(values.astype(np.float32 if name in ("mel", "reference", "pitch") else np.int64))

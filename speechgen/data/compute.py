@@ -4,6 +4,7 @@ mel        log-mel of the audio
 phonemes   symbols of the text, for English with a trusted text
 tokens     semantic tokens of the audio by a tokenizer that the caller brings
 labels     the phone at the centre of each token frame, where the corpus knows its phone times
+pitch      fundamental frequency of the audio on the frames of the mel
 """
 
 from __future__ import annotations
@@ -21,15 +22,16 @@ import torch
 from lhotse import CutSet, MonoCut
 from numpy.typing import NDArray
 
+from speechgen.audio.pitch import pitch_producer
 from speechgen.core.errors import UserError
 from speechgen.core.protocols import Progress
 from speechgen.core.types import MelSettings, SemanticTokens, Waveform
-from speechgen.data.decode import RATE, stored_mel, stored_samples
+from speechgen.data.decode import RATE, stored_mel, stored_pitch, stored_samples
 from speechgen.data.features import FeatureStore, FeatureWriter, producer_hash
 from speechgen.text.phonemes import Phonemizer
 from speechgen.text.vocabulary import ARPABET, ENGLISH, PAD
 
-__all__ = ["FRAMES_PER_TOKEN", "Entries", "Tokenizer", "labels", "mel", "phonemes", "tokens", "workers", "write"]
+__all__ = ["FRAMES_PER_TOKEN", "Entries", "Tokenizer", "labels", "mel", "phonemes", "pitch", "tokens", "workers", "write"]
 
 FRAMES_PER_TOKEN = 2
 TOKEN_RATE = MelSettings().frame_rate / FRAMES_PER_TOKEN
@@ -76,6 +78,18 @@ def mel(audio: FeatureStore, jobs: int) -> Entries:
             yield from zip(ids, run(partial(stored_mel, audio, settings), ids), strict=True)
 
     return Entries({"audio": audio.producer, "mel": settings.model_dump()}, len(ids), values())
+
+
+def pitch(audio: FeatureStore, jobs: int) -> Entries:
+    """Fundamental frequencies [T] in Hz on the frames of the mel, 0 where unvoiced."""
+    settings, ids = MelSettings(), list(audio.offsets)
+
+    def values() -> Iterator[tuple[str, NDArray[Any]]]:
+        with workers(jobs) as run:
+            yield from zip(ids, run(partial(stored_pitch, audio, settings), ids), strict=True)
+
+    frames = {"sample_rate": settings.sample_rate, "hop_samples": settings.hop_samples}
+    return Entries({"audio": audio.producer, "pitch": {**pitch_producer(), **frames}}, len(ids), values())
 
 
 def phonemes(cuts: CutSet, language: str = "en-us") -> Entries:

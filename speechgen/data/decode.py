@@ -1,4 +1,4 @@
-"""One utterance: from its file to stored samples (decode, check, resample, level, trim), and from these to its mel."""
+"""One utterance: its file to stored samples (decode, check, resample, level, trim), and these to mel and pitch."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from torch import Tensor
 
 from speechgen.audio.io import read_audio
 from speechgen.audio.loudness import TARGET_DBFS, active_level, normalize_level
+from speechgen.audio.pitch import estimate_pitch
 from speechgen.audio.resample import resample
 from speechgen.audio.spectrogram import log_mel
 from speechgen.core.errors import UserError
 from speechgen.core.types import MelSettings, Waveform
 from speechgen.data.features import FeatureStore
 
-__all__ = ["AUDIO_PRODUCER", "RATE", "SCALE", "Decoded", "Utterance", "decode", "stored_mel", "stored_samples"]
+__all__ = ["AUDIO_PRODUCER", "RATE", "SCALE", "Decoded", "Utterance", "decode", "stored_mel", "stored_pitch", "stored_samples"]
 
 RATE = 24000
 SCALE = 32768
@@ -102,6 +103,11 @@ def stored_samples(audio: FeatureStore, cut_id: str) -> Tensor:
 def stored_mel(audio: FeatureStore, settings: MelSettings, cut_id: str) -> NDArray[np.float16]:
     """Return the log-mel [T, M] of a stored utterance."""
     return log_mel(stored_samples(audio, cut_id)[None], settings)[0].numpy().astype(np.float16)
+
+
+def stored_pitch(audio: FeatureStore, settings: MelSettings, cut_id: str) -> NDArray[np.float32]:
+    """Return the fundamental frequency [T] of a stored utterance in Hz, 0 where unvoiced."""
+    return estimate_pitch(stored_samples(audio, cut_id), settings).numpy()
 
 
 @lru_cache(maxsize=2)

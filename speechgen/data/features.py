@@ -28,6 +28,7 @@ KINDS: dict[str, tuple[str, int]] = {
     "phonemes": ("int16", 0),  # [S]
     "tokens": ("int16", 0),  # [T']
     "labels": ("int16", 0),  # [T'] phone of each token frame, 0 = silence
+    "pitch": ("float32", 0),  # [T] Hz, 0 = unvoiced
 }
 """Feature kinds: stored dtype and width (size of the trailing dimension, 0 = none)."""
 

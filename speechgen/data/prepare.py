@@ -26,7 +26,7 @@ from speechgen.data.report import Report, text_outliers
 
 __all__ = ["FEATURES", "Steps", "add_features", "load_cuts", "prepare_corpus"]
 
-FEATURES = ("audio", "mel", "phonemes", "tokens", "labels")
+FEATURES = ("audio", "mel", "phonemes", "tokens", "labels", "pitch")
 MIN_SECONDS, LONG_SECONDS = 0.3, 30.0
 CLIPPING_SHARE = 1e-3
 
@@ -58,7 +58,7 @@ def prepare_corpus(
         tokenizer: needed for "tokens".
         hours: how much flite reads.
         speed: what the audio is played at, pitch and formants too: a copy at 0.9 or 1.1 is a corpus of other voices.
-        jobs: threads that decode and compute mels.
+        jobs: threads that decode and compute mels and pitch.
         progress: told of each step.
 
     Raises:
@@ -113,6 +113,7 @@ def add_features(
         "mel": lambda: compute.mel(audio, jobs),
         "phonemes": lambda: compute.phonemes(cuts, language),
         "labels": lambda: compute.labels(cuts, audio),
+        "pitch": lambda: compute.pitch(audio, jobs),
     }
     if tokenizer is not None:
         makers["tokens"] = lambda: compute.tokens(audio, tokenizer)

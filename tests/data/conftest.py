@@ -56,7 +56,7 @@ def write_prepared(folder: Path, utterances: Mapping[str, tuple[str, int]], *, f
     Token n of utterance u is `first + 100 * u + n`; each sample and frame holds the number of the token it belongs to.
     """
     cuts = []
-    made = {kind: FeatureWriter(folder, kind, {"made": kind}) for kind in ("audio", "mel", "labels", "phonemes")}
+    made = {kind: FeatureWriter(folder, kind, {"made": kind}) for kind in ("audio", "mel", "labels", "phonemes", "pitch")}
     made["tokens"] = FeatureWriter(folder, "tokens", {"tokenizer": tokenizer})
     for writer in made.values():
         writer.__enter__()
@@ -65,6 +65,7 @@ def write_prepared(folder: Path, utterances: Mapping[str, tuple[str, int]], *, f
         made["audio"].add(name, np.repeat(ids, TOKEN))
         made["mel"].add(name, np.repeat(np.repeat(ids, 2)[:, None], 100, axis=1))
         made["tokens"].add(name, ids)
+        made["pitch"].add(name, np.repeat(ids, 2) + 0.5)
         made["labels"].add(name, ids + 1)
         made["phonemes"].add(name, np.array([1, index + 4, 2]))
         seconds = size * TOKEN / RATE

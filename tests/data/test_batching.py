@@ -16,7 +16,7 @@ from speechgen.data.batching import DataConfig, TrainingData
 from speechgen.data.plan import Item, WholeUtterances
 from tests.data.conftest import TOKEN, write_prepared
 
-FIELDS = ("audio", "mel", "tokens", "labels", "reference")
+FIELDS = ("audio", "mel", "tokens", "labels", "pitch", "reference")
 WHOLE = DataConfig(batch_seconds=5, buckets=3)
 CROPS = DataConfig(batch_seconds=4, crop_seconds=0.5)
 
@@ -94,6 +94,7 @@ def test_crops_are_aligned_across_fields(folder):
         tokens = batch["tokens"]
         assert tokens.shape == (8, 23)  # 4 s / 0.5 s, 0.5 s in whole tokens
         assert torch.equal(batch["labels"], tokens + 1)
+        assert torch.equal(batch["pitch"], tokens.repeat_interleave(2, 1) + 0.5)
         assert torch.equal(batch["mel"], tokens.repeat_interleave(2, 1)[..., None].expand(-1, -1, 100).float())
         assert torch.equal(batch["audio"], tokens.repeat_interleave(TOKEN, 1) / 32768)
         assert (tokens.diff(dim=1) == 1).all()

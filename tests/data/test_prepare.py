@@ -211,6 +211,15 @@ def test_flite_labels_are_the_phones_at_the_centres_of_token_frames(fake_flite, 
     np.testing.assert_array_equal(labels.get(cut_id), expected)
 
 
+def test_pitch_is_measured_on_the_frames_of_the_mel(corpus, tmp_path):
+    prepare_corpus(corpus(), tmp_path / "out", ("audio", "mel", "pitch"))
+    mel, pitch = store(tmp_path / "out", "mel"), store(tmp_path / "out", "pitch")
+    assert all(pitch.length(cut_id) == mel.length(cut_id) for cut_id in mel.offsets)
+    assert pitch.producer["pitch"]["extractor"] == "praat-ac"
+    values = pitch.get("u0")
+    assert values.dtype == np.float32 and (values >= 0).all()
+
+
 def test_a_missing_flite_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match="apt install flite"):

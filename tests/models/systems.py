@@ -87,6 +87,7 @@ def batch(fields: tuple[str, ...], padding: int = 0) -> Batch:
         "reference": (mel(20, 31, seed=1).values, (20, 31)),
         "tokens": (tokens(13, 8).ids, (13, 8)),
         "labels": (torch.randint(18, 60, (2, 13), generator=rng), (13, 8)),
+        "pitch": (torch.tensor([150.0, 160.0, 0.0, 140.0]).repeat(2, 12), (48, 48)),
         "phonemes": (torch.randint(18, 60, (2, 5), generator=rng), (5, 3)),
     }
     found = {name: made[name] for name in fields}

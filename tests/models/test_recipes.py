@@ -32,7 +32,7 @@ SMOKE = {path.stem: path for path in sorted((FOLDER / "smoke").glob("*.yaml"))}
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six utterances of two speakers with every feature."""
     folder = tmp_path_factory.mktemp("prepared")
-    kinds = ("audio", "mel", "phonemes", "tokens", "labels")
+    kinds = ("audio", "mel", "phonemes", "tokens", "labels", "pitch")
     producers = {"tokens": {"tokenizer": "f0"}, "mel": {"mel": MEL.model_dump()}}
     writers = {kind: FeatureWriter(folder, kind, producers.get(kind, {"made": "f0"})) for kind in kinds}
     for writer in writers.values():
@@ -45,6 +45,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         rng = np.random.default_rng(index)
         writers["audio"].add(name, (samples * 32767).numpy().astype(np.int16))
         writers["mel"].add(name, mel)
+        writers["pitch"].add(name, np.where(rng.random(len(mel)) < 0.5, 100.0 + 20 * index, 0.0))
         writers["phonemes"].add(name, np.array([1, *rng.integers(18, 60, 6), 2]))
         writers["tokens"].add(name, rng.integers(0, NUM_TOKENS, size))
         writers["labels"].add(name, rng.integers(18, 60, size))
