@@ -186,6 +186,6 @@ def _check(window: RandomWindow, hop_samples: int) -> None:
         product *= factor
     if rest or length != product * window.frames:
         raise ValueError(
-            f"a window of {window.frames} frames of {hop_samples} samples in blocks of {window.stride} has to be "
-            f"downsampled by {size / window.stride / window.frames:g}, its conditional factors {window.conditional} make {product}"
+            f"a window of {window.frames} frames of {hop_samples} samples in blocks of {window.stride} has to be downsampled "
+            f"by {size / window.stride / window.frames:g}, its conditional factors {window.conditional} make {product}"
         )

@@ -131,6 +131,7 @@ class Baked:
         self._blocks = [_Block(block, z) for block in network.blocks]  # type: ignore[arg-type]
 
     def __call__(self, features: Tensor) -> Tensor:
+        """Render features [B, T, F], companded samples if the network speaks so."""
         x = self._input(features.transpose(1, 2))
         for block in self._blocks:
             x = block(x)
