@@ -7,9 +7,10 @@ Shapes use one alphabet: B batch, S symbols, T frames, L samples, M mel bins. Ev
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from torch import Tensor
 
 from speechgen.core.config import StrictModel
@@ -25,11 +26,30 @@ class MelSettings(StrictModel):
     hop_samples: int = Field(256, description="samples between frames")
     num_bins: int = Field(100, description="mel bins M")
     floor: float = Field(1e-5, description="magnitudes are clamped here before the natural logarithm")
+    window_samples: int | None = Field(None, description="length of the Hann window in samples; null: n_fft")
+    low_hz: float = Field(0.0, description="lower edge of the lowest bin")
+    high_hz: float | None = Field(None, description="upper edge of the highest bin; null: half the sample rate")
+    power: Literal[1, 2] = Field(1, description="bins are sums of magnitudes (1) or of their squares (2)")
 
     @property
     def frame_rate(self) -> float:
         """Frames per second."""
         return self.sample_rate / self.hop_samples
+
+    def differences(self, other: MelSettings) -> str:
+        """What `other` has instead, field by field; empty if they are equal."""
+        pairs = ((name, getattr(self, name), getattr(other, name)) for name in type(self).model_fields)
+        return ", ".join(f"{name} {there} instead of {here}" for name, here, there in pairs if here != there)
+
+    @model_serializer(mode="wrap")
+    def _without_unused(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Fields that published front ends need are written where they are used: all other mels keep their identity."""
+        unused = {name for name in ("window_samples", "low_hz", "high_hz", "power") if getattr(self, name) == _default(name)}
+        return {key: value for key, value in handler(self).items() if key not in unused}
+
+
+def _default(name: str) -> Any:
+    return MelSettings.model_fields[name].default
 
 
 @dataclass(frozen=True)

@@ -2,5 +2,6 @@
 
 Conventions, stated once: flow time t = 0 is noise and t = 1 is data, velocity = data - noise.
 
-flow_matching (paths and integration) · schedules (time grids) · guidance · transducer (monotonic decoding)
+flow_matching (paths and integration) · diffusion (noise levels, schedules, ancestral sampling) · schedules (time grids)
+guidance · transducer (monotonic decoding)
 """

@@ -1,0 +1,157 @@
+"""WaveGrad as a Vocoder.
+
+The noise of a step at a place of the utterance depends on the seed, the step and the place alone, so that parts of a mel
+give the samples that the whole would: each step looks one reach further, all of them `steps` reaches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from speechgen.audio.spectrogram import filtered, mel_envelope
+from speechgen.core.protocols import Part, Progress
+from speechgen.core.random import placed_noise
+from speechgen.core.types import Mel, Waveform
+from speechgen.models.vocoders.wavegrad.config import WaveGradConfig, WaveGradOptions
+from speechgen.models.vocoders.wavegrad.model import WaveGrad, reach_samples
+from speechgen.sampling.diffusion import named_betas, sample
+
+LIMIT = 1.0
+"""Full scale."""
+CHUNK_FRAMES = 256
+"""Frames that are rendered at once: what a longer mel needs of memory is its audio."""
+WHITE_LEVEL = 0.1
+"""Standard deviation that a whitened signal is given: that of speech, which the published schedules are made for."""
+
+
+def betas_of(options: WaveGradOptions, config: WaveGradConfig) -> Tensor:
+    """The schedule [N] that a request asks for: its own, the fitted one of so many steps, or a ready-made one.
+
+    Raises:
+        ValueError: there is no schedule of so many steps.
+    """
+    if options.betas is not None:
+        return torch.tensor(options.betas, dtype=torch.float64)
+    if config.fitted_betas is not None and len(config.fitted_betas) == options.steps:
+        return torch.tensor(config.fitted_betas, dtype=torch.float64)
+    return named_betas(options.steps)
+
+
+def whitened(audio: Tensor, mel: Tensor, config: WaveGradConfig) -> Tensor:
+    """The signal that is diffused: audio [B, (T - 1) * hop], or, with a spectral prior, audio without its mel's envelope."""
+    if config.prior == "white":
+        return audio
+    # Differs from paper: noise of the signal's own colour (SpecGrad, Koizumi et al., 2022, section 3). A short training
+    # leaves noise behind, which the speech then hides, and few steps are enough.
+    return WHITE_LEVEL * filtered(audio, 1 / mel_envelope(mel, config.mel), config.mel)
+
+
+def coloured(signal: Tensor, mel: Tensor, config: WaveGradConfig) -> Tensor:
+    """The audio that `whitened` made `signal` of, nearly: filters of overlapping frames do not undo each other exactly."""
+    if config.prior == "white":
+        return signal
+    return filtered(signal / WHITE_LEVEL, mel_envelope(mel, config.mel), config.mel)
+
+
+class WaveGradGenerator:
+    """Renders mels of the settings it was trained with, in as many steps as asked for."""
+
+    def __init__(self, network: WaveGrad, config: WaveGradConfig) -> None:
+        self.network, self.config, self.mel = network, config, config.mel
+        self._step_reach = -(-reach_samples(config) // config.mel.hop_samples) + 1  # frames
+        self._filter_reach = -(-config.mel.n_fft // config.mel.hop_samples) + 1 if config.prior == "spectral" else 0
+        # With the default number of steps; more of them look further, at what hardly matters.
+        self.reach_frames = WaveGradOptions().steps * self._step_reach + self._filter_reach
+
+    @torch.inference_mode()
+    def generate(
+        self,
+        mel: Mel,
+        *,
+        options: WaveGradOptions,
+        rng: torch.Generator,
+        part: Part | None = None,
+        progress: Progress | None = None,
+    ) -> Waveform:
+        """Return (T - 1) * hop samples for T frames, which for one frame is none.
+
+        Raises:
+            ValueError: the mel is defined differently or not finite, or there is no schedule of so many steps.
+        """
+        if mel.settings != self.mel:
+            given = self.mel.differences(mel.settings)
+            raise ValueError(f"this vocoder renders {self.mel}, the mel given has {given}: choose another vocoder")
+        betas = betas_of(options, self.config)
+        first = part.start if part else 0
+        rows: list[Tensor] = []
+        total = len(mel.values) * len(betas)
+        for number, (row, size) in enumerate(zip(mel.values, mel.lengths.tolist(), strict=True)):
+            if not row[:size].isfinite().all():
+                raise ValueError(f"row {number} of the mel holds values that are not finite: make it again")
+            report = None if progress is None else _shifted(progress, number * len(betas), total)
+            rows.append(self._render(row[None, :size], betas, options, rng, first, report))
+        samples = pad_sequence(rows, batch_first=True)  # [B, L]
+        return Waveform(samples.clamp(-1, 1), (mel.lengths - 1) * self.mel.hop_samples, self.mel.sample_rate)
+
+    def _render(
+        self,
+        mel: Tensor,
+        betas: Tensor,
+        options: WaveGradOptions,
+        rng: torch.Generator,
+        first: int,
+        progress: Progress | None,
+    ) -> Tensor:
+        """Samples [L] of one row [1, T, M] whose frames count from `first`."""
+        hop, frames = self.mel.hop_samples, mel.shape[1] - 1
+        if frames == 0:
+            return mel.new_zeros(0)
+        made = sample(
+            partial(self._predict, self.network.condition(mel)),
+            betas,
+            lambda n: placed_noise(rng, first * hop, frames * hop, f"step {n}").to(mel)[None],
+            temperature=options.temperature,
+            limit=LIMIT if options.clamp else None,
+            progress=progress,
+        )
+        reach = self._filter_reach
+        return self._in_chunks(
+            frames, reach, lambda low, high: coloured(made[:, low * hop : high * hop], mel[:, low : high + 1], self.config)
+        )[0]
+
+    def _predict(self, condition: Tensor, noisy: Tensor, level: float) -> Tensor:
+        """The noise in noisy [1, L]."""
+        hop, levels = self.mel.hop_samples, noisy.new_full((1,), level)
+        return self._in_chunks(
+            noisy.shape[-1] // hop,
+            self._step_reach,
+            lambda low, high: self.network.denoise(noisy[:, low * hop : high * hop], condition[..., low:high], levels),
+        )
+
+    def _in_chunks(self, frames: int, reach: int, render: Callable[[int, int], Tensor]) -> Tensor:
+        """Join what `render(low, high)` makes of frames [low, high), each chunk with `reach` more on either side."""
+        hop = self.mel.hop_samples
+        return torch.cat(
+            [
+                render(low, high)[:, (start - low) * hop : (stop - low) * hop]
+                for start, stop, low, high in _spans(frames, reach)
+            ],
+            dim=-1,
+        )
+
+
+def _spans(frames: int, reach: int) -> Iterator[tuple[int, int, int, int]]:
+    """Chunks [start, stop) of `frames`, and [low, high), what is looked at for them."""
+    for start in range(0, frames, CHUNK_FRAMES):
+        stop = min(frames, start + CHUNK_FRAMES)
+        yield start, stop, max(0, start - reach), min(frames, stop + reach)
+
+
+def _shifted(progress: Progress, before: int, total: int) -> Progress:
+    """Progress of one row among all."""
+    return lambda done, _: progress(before + done, total)
