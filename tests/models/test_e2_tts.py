@@ -190,6 +190,32 @@ def test_the_right_field_has_no_loss():
     assert update.loss < 1e-4
 
 
+def test_a_field_that_has_learnt_its_guidance_has_no_loss_and_any_other_has():
+    trained = objective(guidance=0.5, guided_until=0.4, mask_low=1.0)
+    rows = batch(FIELDS)
+    data = trained.folding.patches(rows["mel"])[:, :12]
+    times = torch.rand(5, len(data), generator=generator(5))[4]  # as the objective draws them
+    assert 0 < (times < 0.4).sum() < len(data)
+
+    class Field(Recorder):
+        def forward(self, noisy, visible, ids, t, lengths, voice=None):
+            self.calls.append(t)
+            if ids.eq(NUM_TOKENS).all():
+                return torch.full_like(noisy, 0.7)
+            row, time = (times == t[:, None]).int().argmax(1), t.view(-1, 1, 1)
+            real = (data[row] - noisy) / (1 - time)
+            return real + strength * (time < 0.4) * (real - 0.7)
+
+    losses = {}
+    for strength in (0.0, 0.5):
+        trained.parts["network"] = field = Field(trained.folding)
+        (update,) = trained.updates(rows, 0, generator(5))
+        losses[strength] = float(update.loss)
+    assert losses[0.5] < 1e-4 < 0.01 < losses[0.0]
+    early = times[times < 0.4]
+    assert len(field.calls) == 3 and all(torch.equal(a, b) for a, b in zip(field.calls, (early, early, times), strict=True))
+
+
 def generate(network, options: E2Options, seed: int = 0, prompt: Mel | None = None) -> Tensor:
     generator_ = E2Generator(network, E2Config.tiny())
     prompt = prompt or mel(15)

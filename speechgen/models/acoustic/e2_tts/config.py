@@ -55,6 +55,11 @@ class E2ObjectiveConfig(StrictModel):
     mask_high: float = Field(1.0, gt=0, le=1, description="largest share")
     drop_prompt: float = Field(0.2, ge=0, le=1, description="probability of hiding the visible mel")
     drop_all: float = Field(0.2, ge=0, le=1, description="probability of hiding the visible mel and the tokens, for guidance")
+    # Differs from paper: guidance learnt costs nothing when speaking (Tang et al., 2025, arXiv:2502.12154).
+    guidance: float = Field(
+        0.0, ge=0, le=10, description="guidance that the network learns to give by itself, for the end of training"
+    )
+    guided_until: float = Field(1.0, ge=0, le=1, description="flow time from which on that guidance is left out")
 
     @classmethod
     def tiny(cls) -> E2ObjectiveConfig:
