@@ -25,7 +25,7 @@ class _SpectralNorm(nn.Module):
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
-        self.seen = weight._version
+        self.seen = 0  # version of the weight that the direction follows
         self.register_buffer("direction", F.normalize(torch.randn(len(weight), dtype=weight.dtype), dim=0))
         for _ in range(_FIRST_ITERATIONS):
             self.direction = self._improved(weight.detach().flatten(1))[0]
@@ -43,13 +43,15 @@ class _SpectralNorm(nn.Module):
     @torch.no_grad()
     def iterate(self, weight: Tensor) -> None:
         if weight._version != self.seen:
-            self.seen = weight._version
+            self.seen = 0  # version of the weight that the direction follows
             self.direction.copy_(self._improved(weight.flatten(1))[0])
 
 
 def spectral_norm(layer: Layer) -> Layer:
     """Let the layer use its weight divided by its largest singular value; returns the layer."""
-    parametrize.register_parametrization(layer, "weight", _SpectralNorm(layer.weight))  # type: ignore[arg-type]
+    norm = _SpectralNorm(layer.weight)  # type: ignore[arg-type]
+    parametrize.register_parametrization(layer, "weight", norm)
+    norm.seen = layer.parametrizations.weight.original._version  # type: ignore[union-attr, index]
     return layer
 
 
