@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 
-import speechgen
 from speechgen.audio.io import read_audio
 from speechgen.audio.loudness import normalize_level
 from speechgen.audio.resample import resample
@@ -27,12 +26,12 @@ from speechgen.pipeline.pipeline import Pipeline
 from speechgen.pipeline.stages import load_stages, read_config
 from speechgen.service import catalog, devices, voices
 from speechgen.service.requests import SynthesisRequest
-from speechgen.service.results import SynthesisResult
+from speechgen.service.results import SynthesisResult, provenance
 from speechgen.text import markup
 from speechgen.text.normalize import speakable
 from speechgen.text.phonemes import language_warning
 
-__all__ = ["Engine", "Speaker", "provenance"]
+__all__ = ["Engine", "Speaker"]
 
 LANGUAGES = {"en": "en-us"}
 """Short names that espeak-ng does not know by themselves."""
@@ -242,11 +241,6 @@ class Engine:
             loaded: Vocoder = checkpoint.load(folder, self.device).generator()
             self._vocoders[name] = loaded, spec.options
         return self._vocoders[name]
-
-
-def provenance(source: str, seed: int) -> str:
-    """What is written into a file's metadata: that it is synthetic, by what, and from which seed."""
-    return f"synthetic speech; speechgen {speechgen.__version__}; {source}; seed {seed}"
 
 
 @dataclass(frozen=True)

@@ -34,9 +34,9 @@ from speechgen.core.errors import UserError
 from speechgen.core.protocols import Progress
 from speechgen.pipeline.stages import read_config
 from speechgen.service import catalog, journal, voices
-from speechgen.service.engine import Engine, provenance
+from speechgen.service.engine import Engine
 from speechgen.service.requests import SynthesisRequest
-from speechgen.service.results import SynthesisResult
+from speechgen.service.results import SynthesisResult, provenance
 
 __all__ = ["LONG_CHARACTERS", "partial_folder", "synthesize_to_file"]
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
+import speechgen
 from speechgen.audio.io import write_audio
 from speechgen.core.errors import UserError
 from speechgen.core.files import written_beside
 from speechgen.pipeline.alignment import Alignment
+from speechgen.pipeline.carriers import Chunk
 
-__all__ = ["SynthesisResult"]
+__all__ = ["SynthesisResult", "join_chunks", "provenance"]
 
 
 @dataclass(frozen=True)
@@ -109,3 +113,45 @@ class SynthesisResult:
         except OSError as error:
             raise UserError(f"cannot write {path}: {error}") from error
         return path
+
+
+def join_chunks(
+    chunks: Sequence[Chunk], *, pipeline: str, voice: str, seed: int, device: str, seconds: tuple[float, float]
+) -> SynthesisResult:
+    """Make a result of sound that was streamed.
+
+    Args:
+        chunks: all of them, in order.
+        pipeline: its name, or the path of its YAML.
+        voice: what results call it.
+        seed: of the request.
+        device: where the networks ran.
+        seconds: that loading and speaking took.
+    """
+    heard, begin, samples, alignment = 0, 0, [], []  # begin: where the piece begins
+    for chunk in chunks:
+        samples.append(chunk.samples)
+        if chunk.alignment is not None:
+            alignment.append(replace(chunk.alignment, start=chunk.alignment.start + begin / chunk.rate))
+        heard += len(chunk.samples)
+        begin = heard if chunk.last else begin
+    return SynthesisResult(
+        samples=torch.cat(samples),
+        rate=chunks[0].rate,
+        seed=seed,
+        pipeline=pipeline,
+        voice=voice,
+        device=device,
+        threads=torch.get_num_threads(),
+        load_seconds=seconds[0],
+        synthesis_seconds=seconds[1],
+        pieces=tuple(chunk.text for chunk in chunks if chunk.last),
+        warnings=tuple(line for chunk in chunks for line in chunk.warnings),
+        provenance=provenance(f"pipeline {Path(pipeline).stem}", seed),
+        alignment=tuple(alignment),
+    )
+
+
+def provenance(source: str, seed: int) -> str:
+    """What is written into a file's metadata: that it is synthetic, by what, and from which seed."""
+    return f"synthetic speech; speechgen {speechgen.__version__}; {source}; seed {seed}"
