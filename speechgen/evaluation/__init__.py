@@ -3,6 +3,9 @@
 intelligibility  word error rate of a recogniser that knows only the sentences that were read
 speaker          cosine of speaker embeddings
 spectral         PESQ, STOI and log-mel distance against a reference of the same utterance
+cepstral         mel-cepstral distortion over dynamic time warping; envelope: the spectral envelope it is taken from
+intonation       fundamental frequency and voicing against a reference
+frechet          Fréchet and kernel distances between sets of feature vectors, with the floor of real speech
 naturalness      predicted opinion scores
 tokens           what discrete tokens know: phones (wanted) and speakers (unwanted)
 speed            real-time factor, percentiles, peak memory
