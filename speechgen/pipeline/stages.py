@@ -96,6 +96,11 @@ def check(folders: Mapping[str, Path]) -> dict[str, CheckpointInfo]:
                 f"{folders[slot].name} cannot be the {slot}: {spec.role}/{infos[slot].model} is not one of models/{role}; "
                 f"it takes {' + '.join(spec.accepts)} and gives {spec.produces}"
             )
+    if "Mel" not in (accepted := infos["vocoder"].accepts):
+        raise UserError(
+            f"{folders['vocoder'].name} renders {' + '.join(accepted)}, but {folders['acoustic'].name} gives a Mel: "
+            "choose another vocoder"
+        )
     _check_mels(folders, infos)
     _check_tokens(folders, infos)
     vocabulary = infos["semantic"].vocabulary

@@ -218,7 +218,7 @@ def exporter(loaded: LoadedRecipe, fields: Sequence[str], uses: Mapping[str, str
         format=checkpoint.FORMAT,
         model=loaded.recipe.model.name,
         config=loaded.config.model_dump(mode="json"),
-        accepts=loaded.spec.accepts,
+        accepts=getattr(loaded.config, "accepts", loaded.spec.accepts),  # some configurations take another conditioning
         produces=loaded.spec.produces,
         mel=getattr(loaded.config, "mel", MelSettings()),
         vocabulary=ENGLISH.symbols if reads_phonemes else None,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from speechgen.audio.spectrogram import log_mel
+from speechgen.core.errors import UserError
 from speechgen.core.protocols import Batch
 from speechgen.core.random import generator
 from speechgen.core.types import Mel
@@ -352,7 +353,7 @@ def test_phones_and_pitch_are_rendered_and_mels_then_refused():
     features = frame_features(rows["labels"], rows["pitch"], 12288, config)
     audio = vocoder.render(features, torch.tensor([49, 30]), options=OPTIONS, rng=generator(0))
     assert audio.lengths.tolist() == [12288, 29 * 256] and audio.samples.isfinite().all()
-    with pytest.raises(ValueError, match="renders linguistic features"):
+    with pytest.raises(UserError, match="renders linguistic features"):
         vocoder.generate(mel(9), options=OPTIONS, rng=generator(0))
 
 

@@ -36,6 +36,12 @@ def test_a_checkpoint_in_the_wrong_slot_is_refused(folders):
         stages.check({**folders, "vocoder": folders["acoustic"]})
 
 
+def test_a_vocoder_that_renders_no_mel_is_refused(folders):
+    change(folders["vocoder"], accepts=["LinguisticFeatures"])
+    with pytest.raises(UserError, match="tiny-vocoder renders LinguisticFeatures, but tiny-acoustic gives a Mel"):
+        stages.check(folders)
+
+
 @pytest.mark.parametrize("slot", ["semantic", "vocoder"])
 def test_another_mel_is_refused_and_the_difference_named(folders, slot):
     change(folders[slot], mel={**MelSettings().model_dump(), "hop_samples": 300})

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from speechgen.core.errors import UserError
 from speechgen.core.protocols import Part, Progress
 from speechgen.core.random import placed_noise
 from speechgen.core.types import Mel, MelSettings, Waveform
@@ -58,11 +59,11 @@ class GanTtsGenerator:
         """Return (T - 1) * hop samples for T frames.
 
         Raises:
-            ValueError: the mel is defined differently or has values that are not numbers, or this checkpoint renders
-                linguistic features.
+            ValueError: the mel is defined differently or has values that are not finite.
+            UserError: this checkpoint renders linguistic features.
         """
         if self.config.conditioning != "mel":
-            raise ValueError("this vocoder renders linguistic features, not mels: use its render(), or choose another vocoder")
+            raise UserError("this vocoder renders linguistic features, not mels: use its render(), or choose another vocoder")
         _check(mel, self.mel)
         return self.render(mel_features(mel.values), mel.lengths, options=options, rng=rng, progress=progress)
 

@@ -17,7 +17,7 @@ from speechgen.nn.spectral_norm import spectral_norm
 
 _DILATIONS = (1, 2, 4, 8)
 _MU = 255.0
-_MEL_MEAN, _MEL_SCALE = -4.0, 3.0
+_MEL_MEAN, _MEL_SCALE = -1.7, 2.2
 """Of natural-log mels of speech at the project's level, roughly: features are of the order of one."""
 
 
