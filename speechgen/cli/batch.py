@@ -32,6 +32,12 @@ def batch(
     pipeline: Annotated[str, typer.Option("--pipeline", help="Pipeline of rows that name none.")] = "default",
     language: Annotated[str, typer.Option("--lang", "--language", help="Language of rows that name none.")] = "en-us",
     speed: Annotated[float | None, typer.Option("--speed", help="Tempo of rows that give none.")] = None,
+    pitch: Annotated[float | None, typer.Option("--pitch", help="Semitones of rows that give none.")] = None,
+    temperature: Annotated[float | None, typer.Option("--temperature", help="Temperature of rows that give none.")] = None,
+    tempo_ref: Annotated[
+        Path | None, typer.Option("--tempo-ref", help="Recording for the pace of rows that name none.")
+    ] = None,
+    candidates: Annotated[int, typer.Option("--candidates", help="Candidates of rows that give none.")] = 1,
     steps: Annotated[int | None, typer.Option("--steps", help="Integration steps of rows that give none.")] = None,
     guidance: Annotated[float | None, typer.Option("--guidance", help="Guidance of rows that give none.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of rows that give none; otherwise one each, noted.")] = None,
@@ -53,7 +59,8 @@ def batch(
     from speechgen.service.batch_rows import RowsError, read_rows
 
     defaults: dict[str, Any] = {"ref": ref and ref.resolve(), "voice": voice, "pipeline": pipeline, "language": language}
-    defaults |= {"speed": speed, "steps": steps, "guidance": guidance, "seed": seed}
+    defaults |= {"speed": speed, "pitch": pitch, "temperature": temperature, "tempo_ref": tempo_ref and tempo_ref.resolve()}
+    defaults |= {"candidates": candidates, "steps": steps, "guidance": guidance, "seed": seed}
     try:
         rows = read_rows(items, out_dir, defaults, format=format.lower())
     except RowsError as error:

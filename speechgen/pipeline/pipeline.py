@@ -196,7 +196,7 @@ class Pipeline:
                 warnings.append(str(error))
                 continue
             if spans and not options.pitch and options.candidates == 1:
-                parts = self._spans(symbols, piece, voice, seed, options)
+                parts = self._spans(symbols, piece, voice, seed, options, warnings)
             else:
                 parts = self._whole(symbols, piece, voice, seed, options, report, warnings)
             for made in self._edged(parts, piece):
@@ -327,7 +327,9 @@ class Pipeline:
         return 0.0 if fit is None else fit
 
     @torch.inference_mode()
-    def _spans(self, symbols: Tensor, piece: Piece, voice: _Voice, seed: int, options: Options) -> Iterator[_Part]:
+    def _spans(
+        self, symbols: Tensor, piece: Piece, voice: _Voice, seed: int, options: Options, warnings: list[str]
+    ) -> Iterator[_Part]:
         """Make a piece span by span, while the tokens of the rest are still being found."""
         stages, timbre = self.stages, voice.timbre
         growing = stages.semantic.stream(
@@ -350,6 +352,8 @@ class Pipeline:
             frames = mel.values[:, : round((span.stop - span.start) * stages.mel.frame_rate / span.tokens.rate)]
             made = torch.cat((made, frames), dim=1)
             yield _Part(sound.push(frames, last=span.last), span.tokens if span.last else None)
+        if made.shape[1] == 0:
+            warnings.append(f"{_excerpt(piece.text)} was passed over, no sound was found for it: try another --seed")
 
 
 def _excerpt(text: str) -> str:

@@ -184,6 +184,8 @@ def test_a_model_that_finds_nothing_to_say_is_reported(pipeline, reference, fake
     with pytest.raises(UserError, match="is silent after 4 tries: try another --seed"):
         speak(pipeline, reference, "Yes.")
     assert len(fake.spoken) == 4
+    with pytest.raises(UserError, match="'Yes.' was passed over, no sound was found for it"):
+        list(pipeline.stream("Yes.", reference, language="en-us", seed=1, options=pipeline.options({}, {}), spans=True))
 
 
 def test_speech_begins_and_ends_softly(pipeline, reference):

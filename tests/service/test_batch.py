@@ -200,6 +200,8 @@ def test_ray_that_is_not_installed_says_how_to_install_it(rows, here, monkeypatc
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.filterwarnings("ignore")  # Ray warns of itself
 def test_ray_writes_the_same_files(rows, here):
     pytest.importorskip("ray")
     items = rows({"text": "One."}, {"text": "Two."})
