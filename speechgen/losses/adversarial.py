@@ -8,7 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["discriminator_loss", "feature_matching_loss", "generator_loss"]
+from speechgen.nn.discriminators import Judgement
+
+__all__ = ["discriminator_loss", "feature_matching_loss", "generator_loss", "judged_fake", "judged_pairs"]
 
 
 def discriminator_loss(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
@@ -28,3 +30,17 @@ def feature_matching_loss(real: Sequence[Sequence[Tensor]], fake: Sequence[Seque
         for part_real, part_fake in zip(real, fake, strict=True)
     ]
     return torch.stack(per_part).mean()
+
+
+def judged_pairs(family: Sequence[Judgement]) -> Tensor:
+    """Loss of discriminators of one kind that have judged a batch of real rows and then as many fake ones."""
+    real, fake = zip(*(judgement.scores.chunk(2) for judgement in family), strict=True)
+    return discriminator_loss(real, fake)
+
+
+def judged_fake(family: Sequence[Judgement]) -> tuple[Tensor, Tensor]:
+    """Loss of the generator by its scores, and feature matching, where real rows and then as many fake ones were judged."""
+    fooled = generator_loss([judgement.scores.chunk(2)[1] for judgement in family])
+    pairs = [[feature.chunk(2) for feature in judgement.features] for judgement in family]
+    real, fake = ([[pair[half] for pair in part] for part in pairs] for half in (0, 1))
+    return fooled, feature_matching_loss(real, fake)

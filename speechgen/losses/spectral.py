@@ -7,7 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["multi_resolution_stft_loss"]
+__all__ = ["NSF_RESOLUTIONS", "log_spectral_loss", "multi_resolution_stft_loss"]
+
+NSF_RESOLUTIONS = ((512, 320, 80), (128, 80, 40), (2048, 1920, 640))
+"""FFT, window and hop in samples at 16 kHz (Wang et al., 2020)."""
 
 
 def _magnitudes(samples: Tensor, n_fft: int) -> Tensor:
@@ -29,3 +32,28 @@ def multi_resolution_stft_loss(fake: Tensor, real: Tensor, n_ffts: Sequence[int]
         convergence = torch.linalg.vector_norm(a - b) / torch.linalg.vector_norm(b).clamp(min=1e-5)
         total = total + log_distance + convergence
     return total / len(n_ffts)
+
+
+def log_spectral_loss(
+    fake: Tensor, real: Tensor, resolutions: Sequence[tuple[int, int, int]] = NSF_RESOLUTIONS, floor: float = 1e-5
+) -> Tensor:
+    """Mean squared distance of log power spectra, summed over resolutions (Wang et al., 2020, section III-D).
+
+    It does not know phase, nor the sign of a waveform.
+
+    Args:
+        fake, real: [B, L] in [-1, 1].
+        resolutions: FFT size, window and hop in samples, each.
+        floor: added to the power; it supposes audio of full level.
+    """
+    total = fake.new_zeros(())
+    for resolution in resolutions:
+        total = total + (_log_power(fake, resolution, floor) - _log_power(real, resolution, floor)).square().mean()
+    return total
+
+
+def _log_power(samples: Tensor, resolution: tuple[int, int, int], floor: float) -> Tensor:
+    n_fft, window_samples, hop_samples = resolution
+    window = torch.hann_window(window_samples, device=samples.device)
+    spectrum = torch.stft(samples.float(), n_fft, hop_samples, window_samples, window, pad_mode="constant", return_complex=True)
+    return (torch.view_as_real(spectrum).square().sum(-1) + floor).log()

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from speechgen.audio.spectrogram import log_mel
 from speechgen.core.protocols import Batch, Sample, Update
-from speechgen.losses.adversarial import discriminator_loss, feature_matching_loss, generator_loss
+from speechgen.losses.adversarial import judged_fake, judged_pairs
 from speechgen.losses.spectral import multi_resolution_stft_loss
 from speechgen.models.vocoders.vocos.config import VocosConfig, VocosObjectiveConfig
-from speechgen.nn.discriminators import Judgement, WaveformDiscriminator
+from speechgen.nn.discriminators import WaveformDiscriminator
 
 
 class VocosObjective:
@@ -46,9 +46,8 @@ class VocosObjective:
     def _discriminator_loss(self, real: Tensor, fake: Tensor) -> Tensor:
         judge = self.parts["discriminator"]
         both = torch.cat((real, fake))  # one pass: DistributedDataParallel allows one forward per backward
-        by_period, by_resolution = ([_halves(j.scores) for j in family] for family in judge(both))
-        period_loss = discriminator_loss(*zip(*by_period, strict=True))
-        return period_loss + self.weights.resolution_weight * discriminator_loss(*zip(*by_resolution, strict=True))
+        by_period, by_resolution = judge(both)
+        return judged_pairs(by_period) + self.weights.resolution_weight * judged_pairs(by_resolution)
 
     def _generator_update(self, real: Tensor, fake: Tensor, mel: Tensor, adversarial: bool) -> Update:
         mel_distance = (log_mel(fake, self.config.mel) - mel).abs().mean()
@@ -61,7 +60,7 @@ class VocosObjective:
         if adversarial:
             families = self.parts["discriminator"](torch.cat((real, fake)))
             for weight, family in zip((1.0, self.weights.resolution_weight), families, strict=True):
-                fooled, matching = _generator_losses(family)
+                fooled, matching = judged_fake(family)
                 loss = loss + weight * (fooled + matching)
                 metrics["adversarial"] = metrics.get("adversarial", fooled.new_zeros(())) + fooled.detach()
                 metrics["matching"] = metrics.get("matching", fooled.new_zeros(())) + matching.detach()
@@ -82,16 +81,3 @@ class VocosObjective:
         """Copy synthesis of the first crop."""
         mel = log_mel(batch["audio"][:1], self.config.mel)
         return Sample(audio=self.parts["network"](mel)[0], mel=mel[0], rate=self.config.mel.sample_rate)
-
-
-def _halves(joined: Tensor) -> tuple[Tensor, Tensor]:
-    """Split a batch of (real, fake) into its two halves."""
-    real, fake = joined.chunk(2)
-    return real, fake
-
-
-def _generator_losses(family: list[Judgement]) -> tuple[Tensor, Tensor]:
-    fooled = generator_loss([_halves(j.scores)[1] for j in family])
-    pairs = [[_halves(feature) for feature in j.features] for j in family]
-    real, fake = [[r for r, _ in part] for part in pairs], [[f for _, f in part] for part in pairs]
-    return fooled, feature_matching_loss(real, fake)
