@@ -35,7 +35,7 @@ def batch(
     pitch: Annotated[float | None, typer.Option("--pitch", help="Semitones of rows that give none.")] = None,
     temperature: Annotated[float | None, typer.Option("--temperature", help="Temperature of rows that give none.")] = None,
     tempo_ref: Annotated[
-        Path | None, typer.Option("--tempo-ref", help="Recording for the pace of rows that name none.")
+        Path | None, typer.Option("--tempo-ref", help="Pace of rows that name none.")
     ] = None,
     candidates: Annotated[int, typer.Option("--candidates", help="Candidates of rows that give none.")] = 1,
     steps: Annotated[int | None, typer.Option("--steps", help="Integration steps of rows that give none.")] = None,
