@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from speechgen.cli.app import page
 from speechgen.cli.batch import batch
 from speechgen.cli.bench import bench
 from speechgen.cli.dialogue import dialogue
@@ -47,6 +48,7 @@ app.command()(prepare)
 app.command()(train)
 app.command("fit-kmeans")(fit_kmeans)
 app.command("eval")(evaluate)
+app.command("app")(page)
 app.add_typer(bench, name="bench")
 app.add_typer(models, name="models")
 app.add_typer(voices, name="voices")

@@ -13,4 +13,9 @@ devices    names of devices, and what is really there
 bench      how fast a pipeline speaks here, beside another system
 evaluate   figures of pipelines, vocoders and tokenizers
 doctor     is everything here that speaking needs
+page       finds the web page
 """
+
+from speechgen.core.errors import UserError
+
+__all__ = ["UserError"]

@@ -1,0 +1,105 @@
+"""The page's jobs: handed to the queue, followed until they are over, stopped when the visitor says so or leaves."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import gradio as gr
+
+from speechgen.service.jobs import Job, JobQueue, State
+
+from .components import said
+from .live import LiveSounds
+
+__all__ = ["Page", "Sounding"]
+
+LOOK_SECONDS = 0.2
+"""How often a job's status is told."""
+
+
+@dataclass
+class Page:
+    """What the tabs share.
+
+    Attributes:
+        queue: where work goes.
+        sounds: those that are being made.
+        voices_changed: a counter; whoever stores or removes a voice adds 1.
+        voice_lists: lists of voices, filled again when that happens.
+    """
+
+    queue: JobQueue
+    sounds: LiveSounds = field(default_factory=LiveSounds)
+    voices_changed: gr.State | None = None
+    voice_lists: list[gr.Dropdown] = field(default_factory=list)
+    _jobs: dict[tuple[str, str], Job[Any]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def begin(self, visitor: str, tab: str, job: Job[Any]) -> None:
+        """Note a visitor's job; one that the same tab has begun before is stopped."""
+        with self._lock:
+            before = self._jobs.pop((visitor, tab), None)
+            self._jobs[visitor, tab] = job
+        if before is not None:
+            before.cancel()
+
+    def stop(self, visitor: str, tab: str = "") -> None:
+        """Stop what a visitor's tab does, or all of the visitor's tabs."""
+        with self._lock:
+            keys = [key for key in self._jobs if key[0] == visitor and tab in ("", key[1])]
+            jobs = [self._jobs.pop(key) for key in keys]
+        for job in jobs:
+            job.cancel()
+
+    def follow(self, job: Job[Any], doing: str, live: str = "", sounding: Sounding | None = None) -> Iterator[str]:
+        """Yield what to say of a job until it is over, whenever that changes."""
+        before = ""
+        while not job.wait(LOOK_SECONDS):
+            now = self._tell(job, doing, live, sounding)
+            if now != before:
+                before = now
+                yield now
+
+    def _tell(self, job: Job[Any], doing: str, live: str, sounding: Sounding | None) -> str:
+        if job.state is State.WAITING:
+            ahead = self.queue.position(job) + self.queue.running
+            return said(f"Waiting for {ahead} other {'job' if ahead == 1 else 'jobs'} …", share=0.0, live=live)
+        done, total = job.progress
+        share = done / total if total else 0.0
+        if sounding is not None and sounding.seconds:
+            share = max(share, sounding.share)
+            return said(f"{doing} … {sounding.seconds:.1f} s of sound so far", share=share, live=live)
+        return said(f"{doing} …" if total else "Loading the models …", share=share, live=live)
+
+
+class Sounding:
+    """The chunks of a job: kept, and passed on to the player of the page."""
+
+    def __init__(self, sounds: LiveSounds, job: Job[Any]) -> None:
+        self.token, self._sound = sounds.open()
+        self.chunks: list[Any] = []
+        self.seconds, self.share, self.first_seconds = 0.0, 0.0, 0.0
+        self._job, self._lock, self._begun = job, threading.Lock(), time.perf_counter()
+        job.listen(self._pump)
+
+    def _pump(self) -> None:
+        with self._lock:
+            for chunk in self._job.take():
+                if not self.seconds and len(chunk.samples):
+                    self.first_seconds = time.perf_counter() - self._begun
+                self.chunks.append(chunk)
+                self._sound.push(chunk.samples, chunk.rate)
+                self.seconds += len(chunk.samples) / chunk.rate
+                self.share = (chunk.piece + (1 if chunk.last else 0.5)) / max(1, chunk.pieces)
+            if self._job.over:
+                self._sound.close()
+
+    def close(self) -> list[Any]:
+        """End the sound, and return all of it that there is."""
+        self._pump()
+        self._sound.close()
+        return self.chunks
