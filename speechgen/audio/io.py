@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from io import FileIO
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
@@ -16,7 +17,7 @@ from speechgen.audio.ogg import fix_serial
 from speechgen.core.errors import UserError
 from speechgen.core.types import Waveform
 
-__all__ = ["FORMATS", "read_audio", "write_audio"]
+__all__ = ["FORMATS", "decode_audio", "read_audio", "write_audio"]
 
 FORMATS = {"wav": ("WAV", "PCM_16"), "flac": ("FLAC", "PCM_16"), "ogg": ("OGG", "VORBIS"), "mp3": ("MP3", "MPEG_LAYER_III")}
 """Output formats by file suffix: soundfile's container and subtype."""
@@ -34,19 +35,38 @@ def read_audio(path: Path, *, max_seconds: float | None = None) -> Waveform:
     """
     if not path.is_file():
         raise UserError(f"no such audio file: {path}")
+    return decode_audio(path, str(path), max_seconds=max_seconds)
+
+
+def decode_audio(
+    source: Path | BinaryIO, name: str, *, max_seconds: float | None = None, max_channels: int | None = None
+) -> Waveform:
+    """Read audio from a file that is open, or lies at a path; what its header says is checked before anything is decoded.
+
+    Args:
+        source: where to read.
+        name: what to call it in messages.
+        max_seconds: refuse what is longer.
+        max_channels: refuse what has more.
+
+    Raises:
+        UserError: as `read_audio`.
+    """
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(source) as file:
             seconds = file.frames / file.samplerate
             if max_seconds is not None and seconds > max_seconds:
-                raise UserError(f"{path} lasts {seconds:.1f} s, at most {max_seconds:g} s are allowed: cut it shorter")
+                raise UserError(f"{name} lasts {seconds:.1f} s, at most {max_seconds:g} s are allowed: cut it shorter")
+            if max_channels is not None and file.channels > max_channels:
+                raise UserError(f"{name} has {file.channels} channels, at most {max_channels} are allowed: mix it down")
             samples = file.read(dtype="float32", always_2d=True).mean(axis=1)
             rate = file.samplerate
     except soundfile.LibsndfileError as error:
-        raise UserError(f"{path} is not readable audio ({error}): give wav, flac, ogg, opus or mp3") from error
+        raise UserError(f"{name} is not readable audio ({error}): give wav, flac, ogg, opus or mp3") from error
     if samples.size == 0:
-        raise UserError(f"{path} holds no samples")
+        raise UserError(f"{name} holds no samples")
     if not np.isfinite(samples).all():
-        raise UserError(f"{path} holds NaN or infinite samples: export it again")
+        raise UserError(f"{name} holds NaN or infinite samples: export it again")
     return Waveform.single(torch.from_numpy(samples).clamp(-1, 1), rate)
 
 

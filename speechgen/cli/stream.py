@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import struct
 import sys
 import time
 from pathlib import Path
@@ -20,9 +19,6 @@ if TYPE_CHECKING:
     from speechgen.service.requests import SynthesisRequest
 
 __all__ = ["sink_path", "write_stream"]
-
-UNKNOWN = 0xFFFFFFFF
-"""Length in the header of a WAV that goes to a pipe: players read until it ends."""
 
 
 def sink_path(out: Path | None, format: str | None) -> Path | None:
@@ -43,6 +39,8 @@ def sink_path(out: Path | None, format: str | None) -> Path | None:
 
 def write_stream(engine: Engine, request: SynthesisRequest, path: Path | None, *, as_json: bool, quiet: bool) -> None:
     """Speak `request` into `path` or standard output; then tell how soon it began."""
+    from speechgen.audio.encode import wav_header
+
     if request.seed is None:
         request = request.model_copy(update={"seed": secrets.randbelow(2**31)})
     engine.load(request.pipeline)
@@ -52,7 +50,7 @@ def write_stream(engine: Engine, request: SynthesisRequest, path: Path | None, *
         for chunk in engine.stream(request):
             if sink is None:
                 sink, rate = sys.stdout.buffer if path is None else path.open("wb"), chunk.rate
-                sink.write(_header(rate, UNKNOWN))
+                sink.write(wav_header(rate, None))
             if first is None and len(chunk.samples):
                 first = time.perf_counter() - started
             sink.write((chunk.samples.clamp(-1, 1) * 32767).round().short().numpy().tobytes())
@@ -62,7 +60,7 @@ def write_stream(engine: Engine, request: SynthesisRequest, path: Path | None, *
                 warn(line)
         if sink is not None and path is not None:
             sink.seek(0)
-            sink.write(_header(rate, frames))
+            sink.write(wav_header(rate, frames))
     except BrokenPipeError:  # the player was closed
         sys.stderr.close()
         raise SystemExit(0) from None
@@ -76,10 +74,3 @@ def write_stream(engine: Engine, request: SynthesisRequest, path: Path | None, *
         typer.echo(json.dumps(report), err=path is None)
     elif not quiet:
         note(f"{path or 'standard output'}: {seconds:.2f} s, seed {request.seed}; first sound after {first or 0.0:.2f} s")
-
-
-def _header(rate: int, frames: int) -> bytes:
-    """The 44 bytes in front of mono 16-bit samples."""
-    size = UNKNOWN if frames == UNKNOWN else 2 * frames
-    riff = UNKNOWN if frames == UNKNOWN else 36 + size
-    return struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", riff, b"WAVE", b"fmt ", 16, 1, 1, rate, 2 * rate, 2, 16, b"data", size)

@@ -37,7 +37,7 @@ from speechgen.service import catalog
 if TYPE_CHECKING:
     from speechgen.service.engine import Engine
 
-__all__ = ["Source", "StoredVoice", "VoiceInfo", "add", "check_new", "encode", "read_source", "read_stored", "remove"]
+__all__ = ["Source", "StoredVoice", "VoiceInfo", "add", "check_new", "encode", "read_source", "read_stored", "remove", "store"]
 
 FORMAT = 1
 LONGEST_SECONDS = 3600.0
@@ -164,14 +164,33 @@ def add(engine: Engine, name: str, ref: Path, pipeline: str = "default", *, repl
     Raises:
         UserError: the name or the recording cannot be used, or the disk refuses.
     """
+    check_new(name, replace=replace)
+    return store(engine, name, read_audio(ref, max_seconds=LONGEST_SECONDS), str(ref), pipeline, replace=replace)
+
+
+def store(
+    engine: Engine, name: str, recording: Waveform, source: str, pipeline: str = "default", *, replace: bool = False
+) -> VoiceInfo:
+    """Store a recording that is in memory; as `add`.
+
+    Args:
+        engine: loads the pipeline.
+        name: of the voice.
+        recording: 1 to 30 seconds of one speaker.
+        source: name or path of the recording; the voice remembers its last part.
+        pipeline: name, or path of its YAML.
+        replace: a stored voice of this name may be overwritten.
+
+    Raises:
+        UserError: the name or the recording cannot be used, or the disk refuses.
+    """
     path = check_new(name, replace=replace)
-    recording = read_audio(ref, max_seconds=LONGEST_SECONDS)
     loaded = engine.load(pipeline)
-    reference = loaded.reference(recording, name=str(ref))
+    reference = loaded.reference(recording, name=source)
     mel = loaded.stages.mel
-    audio = prepare_prompt(recording, rate=mel.sample_rate, prompt_seconds=MAX_SECONDS, name=str(ref)).audio
+    audio = prepare_prompt(recording, rate=mel.sample_rate, prompt_seconds=MAX_SECONDS, name=source).audio
     info = VoiceInfo(
-        source=ref.name,
+        source=Path(source).name,
         seconds=reference.seconds,
         audio_seconds=audio.seconds,
         rate=audio.rate,
