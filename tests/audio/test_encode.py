@@ -44,7 +44,7 @@ def test_decoders_hear_the_sound(encoding, way):
     samples = heard(content, encoding)
     assert abs(len(samples) - len(SOUND)) < 0.1 * RATE
     if encoding in LOSSLESS:
-        np.testing.assert_allclose(samples, SOUND.numpy(), atol=1e-4)
+        np.testing.assert_allclose(samples, SOUND.numpy()[: len(samples)], atol=1e-4)
     else:
         assert np.std(samples) == pytest.approx(SOUND.std().item(), rel=0.1)
 
