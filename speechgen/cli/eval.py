@@ -1,18 +1,26 @@
-"""`speechgen eval`: figures of a pipeline, of a vocoder or of a tokenizer."""
+"""`speechgen eval`: figures of a pipeline, of vocoders or of a tokenizer."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from speechgen.cli.console import progress_bar, use_offline
 
+if TYPE_CHECKING:
+    from speechgen.service.evaluate import PipelineReport, TokenizerReport
+    from speechgen.service.stages import StageReport
+    from speechgen.service.vocoders import VocoderReport
+
+    _Report = PipelineReport | TokenizerReport | StageReport | VocoderReport
+
 __all__ = ["evaluate"]
 
 
 def evaluate(
+    what: Annotated[Literal["vocoders"] | None, typer.Argument(help="Compare vocoders on --audio.")] = None,
     pipeline: Annotated[str, typer.Option("--pipeline", help="Name, or path of a pipeline's YAML.")] = "default",
     sentences: Annotated[Path | None, typer.Option("--sentences", help="One sentence a line; default: 20 built in.")] = None,
     ref: Annotated[
@@ -21,8 +29,11 @@ def evaluate(
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="Change a setting of the pipeline: --set acoustic.steps=6; repeatable.")
     ] = None,
-    vocoder: Annotated[str | None, typer.Option("--vocoder", help="Measure copy synthesis of this vocoder on --audio.")] = None,
-    audio: Annotated[Path | None, typer.Option("--audio", help="Folder of recordings.")] = None,
+    vocoder: Annotated[
+        list[str] | None,
+        typer.Option("--vocoder", help="Copy --audio through it: NAME or NAME:steps=25; repeatable. Default: all installed."),
+    ] = None,
+    audio: Annotated[Path | None, typer.Option("--audio", help="Folder of recordings to copy through vocoders.")] = None,
     tokenizer: Annotated[str | None, typer.Option("--tokenizer", help="Measure this tokenizer's tokens in --data.")] = None,
     data: Annotated[Path | None, typer.Option("--data", help="Prepared corpus that holds its tokens.")] = None,
     stages: Annotated[
@@ -36,27 +47,25 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Show no progress.")] = False,
 ) -> None:
-    """Measure a pipeline (WER, similarity, opinion, speed), a vocoder (PESQ, STOI) or a tokenizer (purity, leakage)."""
-    from speechgen.core.checkpoint import write_text_atomically
-    from speechgen.core.errors import UserError
-
-    _check(vocoder, audio, tokenizer, data)
-    if out is not None:
-        if not out.parent.is_dir():
-            raise UserError(f"cannot write {out}: there is no folder {out.parent}; create it first")
-        out.mkdir(exist_ok=True)
+    """Measure a pipeline (WER, similarity, opinion, speed), vocoders (PESQ, MCD, F0 …) or a tokenizer (purity, leakage)."""
+    vocoders = what == "vocoders" or bool(vocoder)
+    _check(vocoders, audio, tokenizer, data, changes)
+    _make_folder(out)
     use_offline()
 
     from speechgen.service import evaluate as measures
     from speechgen.service.engine import Engine
-    from speechgen.service.stages import StageReport, measure_stages
+    from speechgen.service.stages import measure_stages
+    from speechgen.service.vocoders import measure_vocoders
 
-    report: measures.PipelineReport | measures.CopyReport | measures.TokenizerReport | StageReport
+    report: _Report
     with progress_bar("measuring", quiet=quiet) as progress:
         if tokenizer is not None and data is not None:
             report = measures.measure_tokenizer(tokenizer, data)
-        elif vocoder is not None and audio is not None:
-            report = measures.measure_vocoder(Engine(device), vocoder, audio, limit=limit, progress=progress)
+        elif vocoders and audio is not None:
+            report = measure_vocoders(
+                Engine(device), vocoder or [], audio, limit=limit, seed=seed, opinions=opinions, save_to=out, progress=progress
+            )
         elif stages is not None:
             engine = Engine(device, changes or ())
             report = measure_stages(engine, pipeline, stages, limit=limit, seed=seed, opinions=opinions, progress=progress)
@@ -66,19 +75,37 @@ def evaluate(
             report = measures.measure_pipeline(
                 engine, pipeline, texts, ref or [], seed=seed, opinions=opinions, save_to=out, progress=progress
             )
+    _deliver(report, out, as_json)
+
+
+def _make_folder(out: Path | None) -> None:
+    from speechgen.core.errors import UserError
+
+    if out is not None:
+        if not out.parent.is_dir():
+            raise UserError(f"cannot write {out}: there is no folder {out.parent}; create it first")
+        out.mkdir(exist_ok=True)
+
+
+def _deliver(report: _Report, out: Path | None, as_json: bool) -> None:
+    """Write both forms of a report into a folder, and print one."""
+    from speechgen.core.checkpoint import write_text_atomically
+
     if out is not None:
         write_text_atomically(out / "report.json", report.to_json() + "\n")
         write_text_atomically(out / "report.md", report.table() + "\n")
     typer.echo(" ".join(report.to_json().split()) if as_json else report.table())
 
 
-def _check(vocoder: str | None, audio: Path | None, tokenizer: str | None, data: Path | None) -> None:
+def _check(vocoders: bool, audio: Path | None, tokenizer: str | None, data: Path | None, changes: list[str] | None) -> None:
     """Refuse options that do not belong together."""
     from speechgen.core.errors import UserError
 
-    if (vocoder is None) != (audio is None):
-        raise UserError("--vocoder and --audio belong together: give both")
+    if vocoders != (audio is not None):
+        raise UserError("vocoders and --audio belong together: speechgen eval vocoders --audio FOLDER [--vocoder NAME]")
     if (tokenizer is None) != (data is None):
         raise UserError("--tokenizer and --data belong together: give both")
-    if vocoder is not None and tokenizer is not None:
-        raise UserError("--vocoder and --tokenizer are two measurements: ask for one at a time")
+    if vocoders and tokenizer is not None:
+        raise UserError("vocoders and --tokenizer are two measurements: ask for one at a time")
+    if vocoders and changes:
+        raise UserError("options of a vocoder are written behind its name: --vocoder NAME:steps=25")

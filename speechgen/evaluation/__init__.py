@@ -9,7 +9,9 @@ frechet          Fréchet and kernel distances between sets of feature vectors, 
 naturalness      predicted opinion scores
 tokens           what discrete tokens know: phones (wanted) and speakers (unwanted)
 speed            real-time factor, percentiles, peak memory
-report           the above over sentences and voices, or over copy-synthesised files
+encoders         windows of speech to the feature vectors of those distances
+report           a pipeline over sentences and voices
+vocoders         vocoders over the same recordings, each copy against its original, in one table
 optional         imports of the `eval` extra, with the message that says how to get it
 signals          one signal out of a carrier, at the rate that a metric is defined for
 

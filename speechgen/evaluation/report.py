@@ -1,7 +1,6 @@
-"""Figures of a whole pipeline over sentences and voices, and of copy synthesis over files.
+"""Figures of a whole pipeline over sentences and voices.
 
-What is measured arrives as a function, so this file knows no pipeline: `speak` reads a sentence in a voice, `render`
-takes a recording through some representation and back.
+What is measured arrives as a function, so this file knows no pipeline: `speak` reads a sentence in a voice.
 """
 
 from __future__ import annotations
@@ -24,10 +23,9 @@ from speechgen.evaluation.intelligibility import ClosedVocabularyRecogniser, spo
 from speechgen.evaluation.naturalness import OpinionScores, predict_opinion
 from speechgen.evaluation.optional import require
 from speechgen.evaluation.speaker import SHORTEST_SECONDS, SpeakerSimilarity
-from speechgen.evaluation.spectral import mel_distance, pesq_wideband, stoi
 from speechgen.evaluation.speed import Percentiles, percentiles, real_time_factor
 
-__all__ = ["CopyReport", "Figures", "PipelineReport", "Speak", "Spoken", "evaluate_copy_synthesis", "evaluate_pipeline"]
+__all__ = ["Figures", "PipelineReport", "Speak", "Spoken", "evaluate_pipeline"]
 
 
 class Spoken(NamedTuple):
@@ -193,57 +191,3 @@ def _settings(sentences: int, voices: int, seed: int, opinions: bool) -> str:
         f"SIM: resemblyzer {version('resemblyzer')}, clip against reference",
     ]
     return "; ".join([*parts, f"DNSMOS: speechmos {version('speechmos')}"] if opinions else parts)
-
-
-@dataclass(frozen=True)
-class CopyReport:
-    """Means over `n` files that last `seconds` together, each against its own original; `settings` says how they were made."""
-
-    pesq: float
-    stoi: float
-    mel_distance: float
-    n: int
-    seconds: float
-    settings: str
-
-    def table(self) -> str:
-        """Return a Markdown table with the settings below."""
-        cells = f"| {self.n} | {self.seconds:.1f} | {self.pesq:.3f} | {self.stoi:.4f} | {self.mel_distance:.4f} |"
-        return f"| n | seconds | PESQ-WB | STOI | log-mel L1 |\n| --- | --- | --- | --- | --- |\n{cells}\n\n{self.settings}"
-
-    def to_json(self) -> str:
-        """Return all figures as one JSON object."""
-        return json.dumps(asdict(self), indent=1)
-
-
-def evaluate_copy_synthesis(
-    render: Callable[[Waveform], Waveform], files: Sequence[Path], *, progress: Progress | None = None
-) -> CopyReport:
-    """Take every file through `render` and compare with the original.
-
-    Args:
-        render: must keep the level and the timing; its output may have another rate, or be cut shorter at the end.
-        files: recordings of speech.
-        progress: told after each file.
-
-    Raises:
-        UserError: no files, a file cannot be read or compared, or an optional package is missing.
-    """
-    if not files:
-        raise UserError("no files to evaluate: give at least one recording of speech")
-    rows = []
-    seconds = 0.0
-    for number, path in enumerate(files, 1):
-        original = read_audio(path)
-        rendered = render(original)
-        try:
-            rows.append([metric(original, rendered) for metric in (pesq_wideband, stoi, mel_distance)])
-        except UserError as error:
-            raise UserError(f"{path}: {error}") from error
-        seconds += original.seconds
-        if progress:
-            progress(number, len(files))
-    judges = f"PESQ-WB: pesq {version('pesq')} at 16 kHz; STOI: pystoi {version('pystoi')}"
-    settings = f"{judges}; log-mel L1: natural logarithm, 24 kHz, 100 bins"
-    pesq, intelligibility, distance = np.mean(rows, axis=0).tolist()
-    return CopyReport(pesq, intelligibility, distance, len(rows), seconds, settings)

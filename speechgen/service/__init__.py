@@ -11,7 +11,8 @@ catalog    finds checkpoints, pipelines and voices
 voices     stored voices, and the voice of a request
 devices    names of devices, and what is really there
 bench      how fast a pipeline speaks here, beside another system
-evaluate   figures of pipelines, vocoders and tokenizers
+evaluate   figures of pipelines and tokenizers
+vocoders   vocoders by name, side by side
 doctor     is everything here that speaking needs
 page       finds the web page
 """

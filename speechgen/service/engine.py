@@ -196,7 +196,7 @@ class Engine:
         """
         recording = read_audio(path, max_seconds=voices.LONGEST_SECONDS)
         started = time.perf_counter()
-        self._load_vocoder(vocoder)
+        self.load_vocoder(vocoder, changes)
         loaded = time.perf_counter()
         made = self.copy(recording, vocoder, seed, changes)
         return SynthesisResult(
@@ -219,8 +219,7 @@ class Engine:
         Raises:
             UserError: it is shorter than 0.1 s, the checkpoint is no vocoder, or it has no such option.
         """
-        model, options_type = self._load_vocoder(vocoder)
-        options = validate(options_type, apply_overrides({}, changes), f"option of {vocoder}")
+        model, options = self.load_vocoder(vocoder, changes)
         if audio.seconds < 0.1:
             raise UserError(f"the recording lasts {audio.seconds:.3f} s: at least 0.1 s are needed")
         samples = resample(audio, model.mel.sample_rate).samples[0]
@@ -230,17 +229,28 @@ class Engine:
         made = model.generate(mel, options=options, rng=generator(seed, "vocoder", 0, device=self.device))
         return Waveform.single(limit_peaks(made.samples[0, : int(made.lengths[0])].float().cpu() / gain, made.rate), made.rate)
 
-    def _load_vocoder(self, name: str) -> tuple[Vocoder, type[StrictModel]]:
-        """Return a vocoder, loaded once, and the class of its options."""
+    def load_vocoder(self, name: str, changes: Sequence[str] = ()) -> tuple[Vocoder, StrictModel]:
+        """Return a vocoder, loaded once, and its options.
+
+        Args:
+            name: of its checkpoint, or the path of its folder.
+            changes: options that are not to be the default, such as "steps=25".
+
+        Raises:
+            UserError: the checkpoint is no vocoder, does not render mels, or has no such option.
+        """
         if name not in self._vocoders:
             folder = catalog.find_checkpoint(name)
-            model = checkpoint.read_info(folder).model
-            spec = registry.get(model)
+            info = checkpoint.read_info(folder)
+            spec = registry.get(info.model)
             if spec.role != "vocoders":
-                raise UserError(f"{name} is a {model}, not a vocoder: `speechgen models` lists them")
+                raise UserError(f"{name} is a {info.model}, not a vocoder: `speechgen models` lists them")
+            if "Mel" not in info.accepts:
+                raise UserError(f"{name} renders {' + '.join(info.accepts)}, not a Mel: choose another vocoder")
             loaded: Vocoder = checkpoint.load(folder, self.device).generator()
             self._vocoders[name] = loaded, spec.options
-        return self._vocoders[name]
+        model, options = self._vocoders[name]
+        return model, validate(options, apply_overrides({}, changes), f"option of {name}")
 
 
 @dataclass(frozen=True)

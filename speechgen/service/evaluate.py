@@ -1,4 +1,4 @@
-"""Evaluation joined to what is installed: a pipeline over voices, a vocoder over files, a tokenizer over a prepared corpus."""
+"""Evaluation joined to what is installed: a pipeline over voices, a tokenizer over a prepared corpus."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ import torch
 from speechgen.core import checkpoint
 from speechgen.core.errors import UserError
 from speechgen.core.protocols import Progress
-from speechgen.core.types import Waveform
-from speechgen.evaluation.report import CopyReport, PipelineReport, Spoken, evaluate_copy_synthesis, evaluate_pipeline
+from speechgen.evaluation.report import PipelineReport, Spoken, evaluate_pipeline
 from speechgen.evaluation.tokens import PhonePurity, SpeakerLeakage, phone_purity, speaker_leakage, token_histograms
 from speechgen.service import catalog
 from speechgen.service.engine import Engine
 from speechgen.service.requests import SynthesisRequest
 
-__all__ = ["TokenizerReport", "measure_pipeline", "measure_tokenizer", "measure_vocoder", "read_sentences"]
+__all__ = ["TokenizerReport", "measure_pipeline", "measure_tokenizer", "read_sentences"]
 
 SENTENCES = Path(__file__).with_name("sentences.txt")
 LEAKAGE_PARTS = 4
@@ -80,24 +79,6 @@ def measure_pipeline(
         raise UserError("no reference is given and no example voice is installed: give --ref")
     engine.load(pipeline)
     return evaluate_pipeline(speak, sentences, chosen, seed=seed, opinions=opinions, save_to=save_to, progress=progress)
-
-
-def measure_vocoder(
-    engine: Engine, vocoder: str, folder: Path, *, limit: int = 0, progress: Progress | None = None
-) -> CopyReport:
-    """Copy the recordings in `folder` through a vocoder and compare; `limit` takes the first ones only, 0 all.
-
-    Raises:
-        UserError: there are none, or the checkpoint is no vocoder.
-    """
-    if not folder.is_dir():
-        raise UserError(f"no such folder: {folder}")
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in catalog.AUDIO_SUFFIXES)
-
-    def render(audio: Waveform) -> Waveform:
-        return engine.copy(audio, vocoder)
-
-    return evaluate_copy_synthesis(render, files[: limit or None], progress=progress)
 
 
 @dataclass(frozen=True)

@@ -209,6 +209,9 @@ def test_a_flag_out_of_range_is_refused_in_one_line(refused, arguments, message)
 
 def test_commands_that_contradict_themselves_are_refused(refused, here):
     assert "belong together" in refused(["eval", "--vocoder", "tiny-vocoder"])
+    assert "belong together" in refused(["eval", "vocoders"])
+    assert "behind its name" in refused(["eval", "vocoders", "--audio", ".", "--set", "steps=25"])
+    assert "holds no audio" in refused(["eval", "vocoders", "--audio", "."])
     assert "belong together" in refused(["eval", "--tokenizer", "tiny-tokenizer"])
     assert "no such folder" in refused(["eval", "--vocoder", "tiny-vocoder", "--audio", "none"])
     assert "No such command" in refused(["sing"])

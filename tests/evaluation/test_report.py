@@ -15,7 +15,7 @@ from speechgen.core.types import Waveform
 from speechgen.evaluation import report
 from speechgen.evaluation.naturalness import predict_opinion
 from speechgen.evaluation.optional import require
-from speechgen.evaluation.report import Spoken, evaluate_copy_synthesis, evaluate_pipeline
+from speechgen.evaluation.report import Spoken, evaluate_pipeline
 from speechgen.evaluation.speaker import SpeakerSimilarity
 from speechgen.evaluation.speed import Percentiles, peak_memory_bytes, percentiles, real_time_factor
 
@@ -147,21 +147,3 @@ def test_the_real_judges_find_nothing_wrong_with_the_reference_itself(repository
 def test_a_pipeline_that_returns_no_audio_is_named(canned, voice):
     with pytest.raises(UserError, match="no audio for 'The cat sat.' in the voice low"):
         evaluate_pipeline(lambda text, path, seed: Spoken(torch.zeros(0), RATE, 0.1), SENTENCES, [voice])
-
-
-def test_copy_synthesis_by_the_identity_is_perfect(voice):
-    pytest.importorskip("pesq")
-    pytest.importorskip("pystoi")
-    result = evaluate_copy_synthesis(lambda audio: audio, [voice, voice])
-    assert result.pesq == pytest.approx(4.644, abs=1e-3)
-    assert (result.stoi, result.mel_distance, result.n) == (pytest.approx(1), 0, 2)
-    assert result.seconds == pytest.approx(4)
-    assert "| 2 | 4.0 | 4.644 | 1.0000 | 0.0000 |" in result.table()
-    assert json.loads(result.to_json())["n"] == 2
-
-
-def test_copy_synthesis_names_the_file_that_cannot_be_compared(tmp_path):
-    pytest.importorskip("pesq")
-    write_audio(tmp_path / "silent.wav", torch.zeros(RATE), RATE)
-    with pytest.raises(UserError, match=r"silent\.wav: the reference is silent"):
-        evaluate_copy_synthesis(lambda audio: audio, [tmp_path / "silent.wav"])

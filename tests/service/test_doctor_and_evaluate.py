@@ -9,8 +9,7 @@ import pytest
 from speechgen.core import checkpoint
 from speechgen.core.errors import UserError
 from speechgen.service.doctor import examine, verify_checkpoint
-from speechgen.service.engine import Engine
-from speechgen.service.evaluate import measure_tokenizer, measure_vocoder, read_sentences
+from speechgen.service.evaluate import measure_tokenizer, read_sentences
 
 
 def test_the_doctor_finds_everything_that_the_tiny_pipeline_needs(home):
@@ -43,13 +42,6 @@ def test_sentences_are_the_lines_that_are_not_blank(tmp_path):
     path.write_text("\n")
     with pytest.raises(UserError, match="holds no sentences"):
         read_sentences(path)
-
-
-def test_a_vocoder_is_measured_over_a_folder(home):
-    pytest.importorskip("pesq")
-    pytest.importorskip("pystoi")
-    report = measure_vocoder(Engine("cpu"), "tiny-vocoder", home / "voices")
-    assert report.n == 1 and report.seconds == pytest.approx(3.0)
 
 
 def test_a_tokenizer_is_measured_on_prepared_tokens_labels_and_speakers(home, tmp_path):
