@@ -13,12 +13,32 @@ import gradio as gr
 from speechgen.service import UserError, catalog
 from speechgen.service.requests import SynthesisRequest
 
-__all__ = ["MAX_CHARACTERS", "Outcome", "Settings", "VoiceChoice", "figures", "said", "sentence", "voice_names"]
+__all__ = [
+    "FORMATS",
+    "LARGEST_SEED",
+    "MAX_CHARACTERS",
+    "WAVEFORM",
+    "Outcome",
+    "Settings",
+    "VoiceChoice",
+    "about",
+    "checked_recording",
+    "figures",
+    "optional",
+    "recording",
+    "said",
+    "sentence",
+    "table",
+    "value_of",
+    "voice_list",
+    "voice_names",
+]
 
 MAX_CHARACTERS = 4096
 """Of one text; longer ones are for `speechgen synth --file`."""
 LARGEST_SEED = 2**31 - 1
 """Browsers keep no larger whole numbers than 2**53; seeds that are chosen here stay below this."""
+WAVEFORM = gr.WaveformOptions(waveform_color="#8fa3a3", waveform_progress_color="#1f8f88", skip_length=2)
 FORMATS = ("wav", "flac", "ogg", "mp3")
 TOP, BOTTOM = ("ge", "gt"), ("le", "lt")
 
@@ -37,18 +57,23 @@ def bound(name: str, kinds: Sequence[str]) -> float | None:
     return limits[0] if limits else None
 
 
-def number(name: str, step: float) -> gr.Number:
-    """A field that may be left empty: what the pipeline says."""
-    return gr.Number(
-        None,
-        label=name.capitalize(),
-        info=about(name),
-        minimum=bound(name, TOP),
-        maximum=bound(name, BOTTOM),
-        step=step,
-        placeholder="the pipeline's own",
-        min_width=130,
-    )
+def optional(name: str) -> gr.Textbox:
+    """A number that may be left out: what the pipeline says. A text box, for Gradio's number box turns nothing into 0."""
+    return gr.Textbox(label=name.capitalize(), info=about(name), placeholder="the pipeline's own", max_length=12, min_width=130)
+
+
+def value_of(name: str, given: str | None) -> float | int | None:
+    """Read a number that may be left out.
+
+    Raises:
+        UserError: it is none.
+    """
+    text = (given or "").strip().replace(",", ".")
+    try:
+        value = float(text) if text else None
+    except ValueError:
+        raise UserError(f"{name} is {given!r}: give a number, or nothing for the pipeline's own") from None
+    return int(value) if value is not None and value.is_integer() else value
 
 
 def slider(name: str, value: float, step: float) -> gr.Slider:
@@ -71,6 +96,19 @@ def voice_list(label: str = "Voice") -> gr.Dropdown:
     return gr.Dropdown(names, value=names[0] if names else None, label=label, info=about("voice"), filterable=True)
 
 
+def recording(title: str) -> gr.Audio:
+    """A recording, uploaded or spoken into the microphone."""
+    return gr.Audio(
+        sources=["upload", "microphone"],
+        type="filepath",
+        format="wav",
+        label=title,
+        elem_classes="recording",
+        editable=False,
+        waveform_options=WAVEFORM,
+    )
+
+
 @dataclass(frozen=True)
 class VoiceChoice:
     """A voice by name, or a recording that goes before it."""
@@ -79,19 +117,14 @@ class VoiceChoice:
     recording: gr.Audio
 
     @classmethod
-    def build(cls) -> VoiceChoice:
-        """Put the controls where the page is being built."""
+    def build(cls, compact: bool = False) -> VoiceChoice:
+        """Put the controls where the page is being built; `compact` folds the recording away."""
         name = voice_list()
-        recording = gr.Audio(
-            sources=["upload", "microphone"],
-            type="filepath",
-            format="wav",
-            label="Or your own recording: 1 to 30 seconds of one person; no transcript is needed",
-            elem_id="recording",
-            elem_classes="recording",
-            editable=False,
-        )
-        return cls(name, recording)
+        title = "Or your own recording: 1 to 30 seconds of one person; no transcript is needed"
+        if not compact:
+            return cls(name, recording(title))
+        with gr.Accordion("Or your own recording", open=False):
+            return cls(name, recording("1 to 30 seconds of one person"))
 
     @property
     def inputs(self) -> set[Any]:
@@ -133,9 +166,9 @@ class Settings:
     language: gr.Textbox
     speed: gr.Slider
     pitch: gr.Slider
-    steps: gr.Number
-    guidance: gr.Number
-    temperature: gr.Number
+    steps: gr.Textbox
+    guidance: gr.Textbox
+    temperature: gr.Textbox
     candidates: gr.Slider
     seed: gr.Number
     chance: gr.Checkbox
@@ -154,7 +187,7 @@ class Settings:
             with gr.Row():
                 speed, pitch = slider("speed", 1.0, 0.05), slider("pitch", 0.0, 0.5)
             with gr.Row():
-                steps, guidance, temperature = number("steps", 1), number("guidance", 0.1), number("temperature", 0.1)
+                steps, guidance, temperature = optional("steps"), optional("guidance"), optional("temperature")
             with gr.Row():
                 pipeline = gr.Dropdown(
                     known,
@@ -174,12 +207,16 @@ class Settings:
         return set(vars(self).values())
 
     def content(self, data: Mapping[Any, Any]) -> dict[str, Any]:
-        """Return fields of a request; what is left alone is left to the pipeline."""
+        """Return fields of a request; what is left alone is left to the pipeline.
+
+        Raises:
+            UserError: something is no number.
+        """
         plain = {name: data[control] for name, control in vars(self).items() if name != "chance"}
         plain["speed"] = None if plain["speed"] == 1 else plain["speed"]
         plain["pitch"] = plain["pitch"] or None
         plain["seed"] = None if data[self.chance] or plain["seed"] is None else int(plain["seed"])
-        plain["steps"] = None if plain["steps"] is None else int(plain["steps"])
+        plain |= {name: value_of(name, plain[name]) for name in ("steps", "guidance", "temperature")}
         return plain | {"candidates": int(plain["candidates"])}
 
 
@@ -205,6 +242,7 @@ class Outcome:
                 type="filepath",
                 elem_classes="finished-sound",
                 buttons=[],
+                waveform_options=WAVEFORM,
                 visible=False,
             )
             shown = gr.HTML("", elem_classes="figures", visible=False)
@@ -281,3 +319,10 @@ def figures(values: Mapping[str, str]) -> str:
     """Names and values side by side, as HTML."""
     cells = (f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd></div>" for name, value in values.items())
     return f'<dl class="figures-grid">{"".join(cells)}</dl>'
+
+
+def table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Rows below names, as HTML."""
+    head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in names)
+    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f'<div class="sheet"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'

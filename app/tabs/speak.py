@@ -53,11 +53,11 @@ def build(page: Page) -> None:
                 elem_classes="words",
             )
             with gr.Row():
-                speak = gr.Button("Speak", variant="primary", elem_id="speak", elem_classes="begin", scale=3)
+                speak = gr.Button("Speak", variant="primary", elem_id="speak", elem_classes="begin", scale=2)
                 stop = gr.Button(
                     "Stop", variant="secondary", elem_id="stop", elem_classes="halt", interactive=False, min_width=80
                 )
-                file = gr.UploadButton("Open text …", file_types=[".txt", ".md"], min_width=130)
+                file = gr.UploadButton("Open text", file_types=[".txt", ".md"], min_width=130)
             voice = VoiceChoice.build()
             page.voice_lists.append(voice.name)
             settings = Settings.build()

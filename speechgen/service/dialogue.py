@@ -31,7 +31,7 @@ from speechgen.service.requests import SynthesisRequest
 from speechgen.service.results import SynthesisResult
 from speechgen.text.normalize import speakable
 
-__all__ = ["Dialogue", "SpokenTurn", "Turn", "choose_voice", "read_script", "speak_dialogue"]
+__all__ = ["Dialogue", "SpokenTurn", "Turn", "choose_voice", "read_script", "speak_dialogue", "speakers_of"]
 
 GAP_SECONDS = 0.35
 MAX_GAP_SECONDS = 10.0
@@ -71,6 +71,12 @@ class Dialogue:
 def choose_voice(given: str) -> dict[str, Any]:
     """Tell whether a speaker's voice is a name or a recording: fields of SynthesisRequest."""
     return {"voice": given} if re.fullmatch(catalog.VOICE_NAME, given) else {"ref": Path(given)}
+
+
+def speakers_of(content: str) -> list[str]:
+    """Return who speaks in a script, in the order of their first turns."""
+    lines = (line.rstrip() for line in content.splitlines() if not line.strip().startswith("#"))
+    return list(dict.fromkeys(match[1] for match in map(_TURN.fullmatch, lines) if match))
 
 
 def read_script(content: str, speakers: Sequence[str], source: str = "the script") -> list[Turn]:

@@ -1,0 +1,145 @@
+"""Voices: what is here, what each sounds like, new ones from a recording."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from speechgen.service import UserError, catalog
+from speechgen.service import voices as store
+from speechgen.service.catalog import Voice
+
+from ..components import WAVEFORM, checked_recording, recording, said, sentence, table, voice_names
+from ..work import Page
+from .speak import missing
+
+__all__ = ["PLACE", "TITLE", "build", "missing"]
+
+TITLE, PLACE = "Voices", 90
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples" / "voices.json"
+
+
+def build(page: Page) -> None:
+    """Put the tab on the page."""
+    names = voice_names()
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=6, min_width=340):
+            sheet = gr.HTML(_sheet(), elem_id="voices-sheet")
+            chosen = gr.Dropdown(names, value=None, label="Voice", info="Choose one to hear it", elem_id="chosen-voice")
+            sound = gr.Audio(
+                label="The recording", interactive=False, buttons=[], waveform_options=WAVEFORM, visible=False,
+                elem_classes="finished-sound", elem_id="voice-sound",
+            )  # fmt: skip
+            with gr.Row():
+                remove = gr.Button("Remove …", interactive=False, elem_id="remove-voice")
+                sure = gr.Button("Remove it for good", variant="stop", visible=False, elem_id="remove-sure")
+                keep = gr.Button("Keep it", visible=False)
+            told = gr.HTML("", elem_id="voices-told")
+        with gr.Column(scale=5, min_width=340):
+            name = gr.Textbox(
+                label="Name of the new voice", info="1 to 64 of A-Z a-z 0-9 _ -", max_length=64, elem_id="voice-name"
+            )
+            source = recording("A recording of it: 1 to 30 seconds of one person, 4 to 10 are best")
+            again = gr.Checkbox(False, label="Replace", info="A stored voice of this name may be overwritten")
+            with gr.Row():
+                add = gr.Button("Add the voice", variant="primary", elem_classes="begin", elem_id="add-voice", scale=3)
+                stop = gr.Button("Stop", elem_classes="halt", interactive=False, min_width=80)
+            status = gr.HTML(said("Only add voices of people who agree to it.", kind="idle"), elem_id="add-told")
+    page.voice_lists.append(chosen)
+    changed = page.voices_changed
+
+    def listen(voice: str | None) -> dict[Any, Any]:
+        asking = {sure: gr.Button(visible=False), keep: gr.Button(visible=False)}
+        if not voice:
+            return {sound: gr.Audio(value=None, visible=False), remove: gr.Button(interactive=False), told: "", **asking}
+        try:
+            audio = store.read_source(None, voice).audio
+            heard = (audio.rate, (audio.samples[0].clamp(-1, 1) * 32767).round().short().numpy())
+            stored = catalog.find_voice(voice).stored
+            return {sound: gr.Audio(value=heard, visible=True), remove: gr.Button(interactive=stored), told: "", **asking}
+        except UserError as error:
+            return {told: said(sentence(error), kind="bad"), **asking}
+
+    def delete(voice: str, count: int) -> dict[Any, Any]:
+        asking = {sure: gr.Button(visible=False), keep: gr.Button(visible=False)}
+        try:
+            store.remove(voice)
+        except UserError as error:
+            return {told: said(sentence(error), kind="bad"), **asking}
+        gone = {chosen: gr.Dropdown(choices=voice_names(), value=None), sound: gr.Audio(value=None, visible=False)}
+        note = said(f"{voice} is removed.", kind="good")
+        return {told: note, sheet: _sheet(), changed: count + 1, remove: gr.Button(interactive=False), **gone, **asking}
+
+    def run(data: dict[Any, Any], request: gr.Request) -> Iterator[dict[Any, Any]]:
+        yield {status: said("Beginning …", share=0.0), stop: gr.Button(interactive=True)}
+        try:
+            wanted, path = (data[name] or "").strip(), data[source]
+            store.check_new(wanted, replace=data[again])
+            if path is None:
+                raise UserError("there is no recording yet: upload one, or use the microphone")
+            work = _Work(wanted, checked_recording(Path(path)), bool(data[again]))
+            job = page.queue.run(work)
+            page.begin(str(request.session_hash), TITLE, job)
+            for line in page.follow(job, f"Encoding {wanted}"):
+                yield {status: line}
+            info = job.result()
+            note = said(f"{wanted} is stored: {info.seconds:.1f} s were encoded.", kind="good", warnings=info.warnings)
+            yield {status: note, sheet: _sheet(), changed: data[changed] + 1}
+        except Exception as error:  # noqa: BLE001 - told to the visitor; the queue has logged it
+            yield {status: said(sentence(error, data[source]), kind="bad")}
+        yield {stop: gr.Button(interactive=False)}
+
+    def halt(request: gr.Request) -> None:
+        page.stop(str(request.session_hash), TITLE)
+
+    quiet = {"show_progress": "hidden", "api_visibility": "private"}
+    chosen.change(listen, chosen, [sound, remove, told, sure, keep], **quiet)
+    remove.click(lambda: [gr.Button(visible=True)] * 2, None, [sure, keep], **quiet)
+    keep.click(lambda: [gr.Button(visible=False)] * 2, None, [sure, keep], **quiet)
+    sure.click(delete, [chosen, changed], [told, sheet, changed, remove, chosen, sound, sure, keep], **quiet)
+    add.click(run, {name, source, again, changed}, [status, sheet, changed, stop], concurrency_limit=None, **quiet)
+    stop.click(halt, None, None, queue=False, **quiet)
+
+
+class _Work:
+    """A voice to be stored; called by the queue."""
+
+    def __init__(self, name: str, path: Path, replace: bool) -> None:
+        self._name, self._path, self._replace = name, path, replace
+
+    def __call__(self, engine: Any, progress: Any) -> store.VoiceInfo:
+        """Store it for the default pipeline."""
+        progress(0, 1)
+        known = list(catalog.pipelines())
+        pipeline = "default" if "default" in known else known[0]
+        return store.add(engine, self._name, self._path, pipeline, replace=self._replace)
+
+
+def _sheet() -> str:
+    """All voices as a table."""
+    says = json.loads(EXAMPLES.read_text(encoding="utf-8")) if EXAMPLES.is_file() else {}
+    known = catalog.voices()
+    rows = [[name, *_about(known[name], says.get(name, {}))] for name in voice_names()]
+    return table(["voice", "kind", "seconds", "about"], rows)
+
+
+def _about(voice: Voice, example: dict[str, str]) -> list[str]:
+    """Kind, length and origin of a voice."""
+    if voice.stored:
+        try:
+            info = store.read_stored(voice.path).info
+        except UserError:
+            return ["damaged", "–", "remove it and add it again"]
+        return ["stored", f"{info.seconds:.1f}", f"from {info.source}"]
+    import soundfile
+
+    try:
+        seconds = f"{soundfile.info(voice.path).duration:.1f}"
+    except soundfile.LibsndfileError:
+        return ["damaged", "–", "not readable audio"]
+    here = example.get("file") == voice.path.name
+    return ["example" if here else "recording", seconds, f"{example['speaker']}, {example['licence']}" if here else ""]
