@@ -25,6 +25,7 @@ OPTIONS = GanTtsOptions()
 FORMS = {
     "paper": {},
     "subpixel": {"upsampling": "subpixel", "normalisation": "none", "spectral_norm": False},
+    "shaped": {"upsampling": "subpixel", "normalisation": "none", "spectral_norm": False, "shaped": True},
     "odd": {"factors": (1, 1, 2, 2, 2, 2, 16), "widths": (8, 6, 6, 4, 4, 4, 3)},
     "mu-law": {"mu_law": True},
 }
@@ -164,7 +165,7 @@ def test_chunks_join_to_the_whole(form, monkeypatch):
 
 def test_a_mel_that_comes_in_overlapping_parts_sounds_like_the_whole():
     """What streaming does: `reach_frames` on either side are enough."""
-    made, config = network("subpixel")
+    made, config = network("shaped")
     vocoder = GanTtsGenerator(made, config)
     whole = mel(200)
     reach, options, hop = vocoder.reach_frames, GanTtsOptions(temperature=0.7), 256
@@ -222,7 +223,7 @@ def test_the_settings_in_which_a_mel_differs_are_named():
 
 def test_ten_minutes_need_no_more_memory_than_their_sound():
     """The network's own values for ten minutes at once would be gigabytes."""
-    made, config = network("subpixel", widths=(2, 2, 2, 2, 2, 2, 2))
+    made, config = network("shaped", widths=(2, 2, 2, 2, 2, 2, 2))
     vocoder = GanTtsGenerator(made, config)
     long = Mel(torch.full((1, 56250, 100), -5.0), torch.tensor([56250]), MEL)
     vocoder.generate(mel(400), options=OPTIONS, rng=generator(0))
@@ -238,6 +239,9 @@ def test_extreme_mels_give_finite_audio_and_gradients(value):
     features = mel_features(torch.full((1, 8, 100), value)).requires_grad_()
     made(features, torch.zeros(1, 4)).square().sum().backward()
     assert features.grad.isfinite().all() and all(p.grad.isfinite().all() for p in made.parameters())
+    vocoder, rows = GanTtsGenerator(*network("shaped")), mel(8)
+    loud = Mel(torch.full_like(rows.values, value), rows.lengths, MEL)
+    assert vocoder.generate(loud, options=OPTIONS, rng=generator(0)).samples.isfinite().all()
 
 
 def test_companding_is_undone():
@@ -253,6 +257,7 @@ def test_companding_is_undone():
         ({"widths": (8, 8)}, "7 factors and 2 widths"),
         ({"num_features": 80}, "num_features is 80, but mel conditioning has 100"),
         ({"conditioning": "linguistic", "num_features": 20}, "but linguistic conditioning has"),
+        ({"shaped": True, "mu_law": True}, "shaped needs a mel"),
         ({"hop_samples": 128, "factors": (1, 1, 2, 2, 2, 4, 4)}, "hop_samples is 128, but the mel has 256"),
     ],
 )
@@ -355,6 +360,8 @@ def test_phones_and_pitch_are_rendered_and_mels_then_refused():
     assert audio.lengths.tolist() == [12288, 29 * 256] and audio.samples.isfinite().all()
     with pytest.raises(UserError, match="renders linguistic features"):
         vocoder.generate(mel(9), options=OPTIONS, rng=generator(0))
+    with pytest.raises(UserError, match="renders mels"):
+        GanTtsGenerator(*network()).render(features, torch.tensor([49, 30]), options=OPTIONS, rng=generator(0))
 
 
 @pytest.mark.parametrize("hop", [256, 120])

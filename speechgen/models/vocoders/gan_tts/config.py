@@ -29,6 +29,7 @@ class GanTtsConfig(StrictModel):
     normalisation: Literal["batch", "none"] = Field("batch", description="what comes before the conditional scale and shift")
     spectral_norm: bool = Field(True, description="divide the weights of convolutions by their largest singular value")
     mu_law: bool = Field(False, description="the network speaks mu-law companded samples")
+    shaped: bool = Field(False, description="the network speaks a sound of flat spectrum, which the mel's envelope then shapes")
 
     @model_validator(mode="after")
     def _fits(self) -> GanTtsConfig:
@@ -44,6 +45,8 @@ class GanTtsConfig(StrictModel):
             raise ValueError(f"num_features is {self.num_features}, but {self.conditioning} conditioning has {least}")
         if self.conditioning == "mel" and self.hop_samples != self.mel.hop_samples:
             raise ValueError(f"hop_samples is {self.hop_samples}, but the mel has {self.mel.hop_samples}")
+        if self.shaped and (self.conditioning != "mel" or self.mu_law):
+            raise ValueError("shaped needs a mel as conditioning, and samples without mu_law")
         return self
 
     @property

@@ -7,7 +7,7 @@ three kernels of the lower rate: `_Repeated`. Long utterances are rendered in ch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +28,7 @@ from speechgen.models.vocoders.gan_tts.model import (
     frames_reached,
     interleave,
     mel_features,
+    shape,
 )
 from speechgen.nn.masks import valid_mask
 
@@ -43,7 +44,9 @@ class GanTtsGenerator:
 
     def __init__(self, network: GanTts, config: GanTtsConfig) -> None:
         self.network, self.config, self.mel = network, config, config.mel
-        self.reach_frames = frames_reached(config) + 1  # an output frame lies between two of the mel
+        # A sample lies between two frames; shaping hears a window on either side, and another at the edges of a part.
+        filter_frames = config.mel.n_fft // config.mel.hop_samples + 2 if config.shaped else 0
+        self.reach_frames = frames_reached(config) + 1 + filter_frames
         self._mean: Baked | None = None
 
     @torch.inference_mode()
@@ -65,7 +68,7 @@ class GanTtsGenerator:
         if self.config.conditioning != "mel":
             raise UserError("this vocoder renders linguistic features, not mels: use its render(), or choose another vocoder")
         _check(mel, self.mel)
-        return self.render(mel_features(mel.values), mel.lengths, options=options, rng=rng, progress=progress)
+        return self._render(mel_features(mel.values), mel.lengths, mel.values, options.temperature, rng, progress)
 
     @torch.inference_mode()
     def render(
@@ -77,10 +80,10 @@ class GanTtsGenerator:
         rng: torch.Generator,
         progress: Progress | None = None,
     ) -> Waveform:
-        """Render conditioning: of a mel (`model.mel_features`) or of phones and pitch (`speechgen.nn.linguistic`).
+        """Render phones and pitch, by a checkpoint of that conditioning.
 
         Args:
-            features: [B, T, F], frame j centred on sample j * hop.
+            features: [B, T, F] of speechgen.nn.linguistic, frame j centred on sample j * hop.
             lengths: [B] frames of each row that are real.
             options: temperature of the noise.
             rng: its seed gives the noise; nothing is drawn from it.
@@ -88,31 +91,51 @@ class GanTtsGenerator:
 
         Returns:
             (T - 1) * hop samples for T frames.
+
+        Raises:
+            UserError: this checkpoint renders mels.
         """
-        baked = self._baked(options.temperature, rng)
-        hop, sizes = self.config.hop_samples, lengths.tolist()
-        total = sum(-(-size // CHUNK_FRAMES) for size in sizes)
+        if self.config.conditioning == "mel":
+            raise UserError("this vocoder renders mels, not linguistic features: use its generate(), or choose another vocoder")
+        return self._render(features, lengths, None, options.temperature, rng, progress)
+
+    def _render(
+        self,
+        features: Tensor,
+        lengths: Tensor,
+        mel: Tensor | None,
+        temperature: float,
+        rng: torch.Generator,
+        progress: Progress | None,
+    ) -> Waveform:
+        """Render row by row, for what pads a row must not be seen, and chunk by chunk, for memory."""
+        baked, sizes = self._baked(temperature, rng), lengths.tolist()
+        total = sum(len(_starts(size)) for size in sizes)
         rows, done = [], 0
-        for row, size in zip(features, sizes, strict=True):  # what pads a row must not be seen
-            pieces = []
-            for piece in self._chunks(baked, row[:size]):
-                pieces.append(piece)
+        for row, size in enumerate(sizes):
+            pieces = [features.new_zeros(0)]
+            for start in _starts(size):
+                low, stop = max(0, start - self.reach_frames), min(start + CHUNK_FRAMES, size - 1)
+                window = slice(low, min(size, stop + 1 + self.reach_frames))
+                samples = self._window(
+                    baked, features[row : row + 1, window], None if mel is None else mel[row : row + 1, window]
+                )
+                hop = self.config.hop_samples
+                pieces.append(samples[(start - low) * hop : (stop - low) * hop])
                 done += 1
                 if progress is not None:
                     progress(done, total)
-            rows.append(torch.cat(pieces)[hop // 2 : size * hop - hop // 2])
+            rows.append(torch.cat(pieces))
         samples = pad_sequence(rows, batch_first=True)  # [B, L]
-        return Waveform(samples.clamp(-1, 1), (lengths - 1) * hop, self.mel.sample_rate)
+        return Waveform(samples.clamp(-1, 1), (lengths - 1) * self.config.hop_samples, self.mel.sample_rate)
 
-    def _chunks(self, baked: Baked, features: Tensor) -> Iterator[Tensor]:
-        """Samples of features [T, F], CHUNK_FRAMES frames at a time."""
-        reach, hop = self.reach_frames, self.config.hop_samples
-        for start in range(0, len(features), CHUNK_FRAMES):
-            low = max(0, start - reach)
-            stop = min(start + CHUNK_FRAMES, len(features))
-            samples = baked(features[None, low : stop + reach])[0]
-            piece = samples[(start - low) * hop : (stop - low) * hop]
-            yield expand(piece) if self.config.mu_law else piece
+    def _window(self, baked: Baked, features: Tensor, mel: Tensor | None) -> Tensor:
+        """The (T - 1) * hop samples of features [1, T, F], and of the mel [1, T, M] if that is the conditioning."""
+        half = self.config.hop_samples // 2
+        samples = baked(features)[:, half:-half]
+        if self.config.shaped and mel is not None:
+            samples = shape(samples, mel, self.mel)
+        return (expand(samples) if self.config.mu_law else samples)[0]
 
     def _baked(self, temperature: float, rng: torch.Generator) -> Baked:
         device = self.network.output.bias.device  # type: ignore[union-attr]
@@ -124,11 +147,17 @@ class GanTtsGenerator:
         return self._mean
 
 
+def _starts(num_frames: int) -> range:
+    """First frame of each chunk; the last frame only ends the sound."""
+    return range(0, num_frames - 1, CHUNK_FRAMES)
+
+
 class Baked:
     """The network in evaluation for one z [Z]: maps features [B, T, F] to samples [B, T * hop]."""
 
     def __init__(self, network: GanTts, z: Tensor) -> None:
         self._input, self._output = _Convolution(network.input), _Convolution(network.output)
+        self._bounded = network.bounded
         self._blocks = [_Block(block, z) for block in network.blocks]  # type: ignore[arg-type]
 
     def __call__(self, features: Tensor) -> Tensor:
@@ -136,7 +165,8 @@ class Baked:
         x = self._input(features.transpose(1, 2))
         for block in self._blocks:
             x = block(x)
-        return self._output(x).tanh_()[:, 0]
+        samples = self._output(x)[:, 0]
+        return samples.tanh_() if self._bounded else samples
 
 
 class _Convolution:

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from speechgen.audio.spectrogram import filtered, mel_envelope
+from speechgen.core.types import MelSettings
 from speechgen.models.vocoders.gan_tts.config import GanTtsConfig
 from speechgen.nn.spectral_norm import spectral_norm
 
@@ -19,6 +21,10 @@ _DILATIONS = (1, 2, 4, 8)
 _MU = 255.0
 _MEL_MEAN, _MEL_SCALE = -1.7, 2.2
 """Of natural-log mels of speech at the project's level, roughly: features are of the order of one."""
+
+
+_LOUDEST = 10.0
+"""Natural logarithm; a full-scale tone has less."""
 
 
 def mel_features(mel: Tensor) -> Tensor:
@@ -34,6 +40,15 @@ def compress(samples: Tensor) -> Tensor:
 def expand(companded: Tensor) -> Tensor:
     """Undo `compress`."""
     return companded.sign() * (companded.abs() * math.log1p(_MU)).expm1() / _MU
+
+
+def shape(samples: Tensor, mel: Tensor, settings: MelSettings) -> Tensor:
+    """Give a sound of flat spectrum [B, (T - 1) * hop] the envelope of a mel [B, T, M].
+
+    Differs from paper: the paper's generator makes the whole dynamic range, sixty decibels between frames and bands, of its
+    ReLUs. A short training is better spent on phase and harmonics, since the envelope is known.
+    """
+    return filtered(samples, mel_envelope(mel.clamp(max=_LOUDEST), settings), settings)
 
 
 class ConditionalNorm(nn.Module):
@@ -110,7 +125,7 @@ class GanTts(nn.Module):
 
     def __init__(self, config: GanTtsConfig) -> None:
         super().__init__()
-        self.noise_size = config.noise_size
+        self.bounded = not config.shaped
         self.input = convolution(config.num_features, config.widths[0], 3, config)
         inputs = (config.widths[0], *config.widths)
         self.blocks = nn.ModuleList(
@@ -128,12 +143,13 @@ class GanTts(nn.Module):
             z: [B, Z] noise, one for an utterance; normal, or zeros.
 
         Returns:
-            [B, T * hop] samples in (-1, 1), companded if the configuration says so.
+            [B, T * hop] samples in (-1, 1), companded or of any level and yet to be shaped if the configuration says so.
         """
         x = self.input(features.transpose(1, 2))  # [B, C, T]
         for block in self.blocks:
             x = block(x, z)
-        return torch.tanh(self.output(x))[:, 0]
+        samples = self.output(x)[:, 0]
+        return samples.tanh() if self.bounded else samples
 
 
 def convolution(inputs: int, outputs: int, kernel: int, config: GanTtsConfig, dilation: int = 1) -> nn.Conv1d:
@@ -172,4 +188,4 @@ def _balance(network: GanTts) -> None:
     for block in network.blocks:
         for layer, gain in zip((block.upsampled.convolution, *block.dilated), (1.4, 0.4, 1.4, 0.4), strict=True):  # type: ignore
             layer.weight *= gain
-    network.output.weight *= 0.1
+    network.output.weight *= 0.1 if network.bounded else 0.5

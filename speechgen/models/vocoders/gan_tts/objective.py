@@ -13,7 +13,7 @@ from speechgen.core.protocols import Batch, Sample, Update
 from speechgen.losses.adversarial import discriminator_loss
 from speechgen.losses.spectral import multi_resolution_stft_loss
 from speechgen.models.vocoders.gan_tts.config import GanTtsConfig, GanTtsObjectiveConfig
-from speechgen.models.vocoders.gan_tts.model import compress, expand, mel_features
+from speechgen.models.vocoders.gan_tts.model import compress, expand, mel_features, shape
 from speechgen.nn.linguistic import linguistic_features
 from speechgen.nn.random_window import RandomWindow, RandomWindowDiscriminators, draw_starts
 from speechgen.nn.spectral_norm import iterate
@@ -58,19 +58,19 @@ class GanTtsObjective:
         yield Update("network", loss, told)
         iterate(self.parts["network"])
 
-    def _features(self, batch: Batch) -> Tensor:
-        """Conditioning [B, T, F] of each crop; frame j is centred on sample j * hop."""
-        config, audio = self.config, batch["audio"]
-        if config.conditioning == "mel":
-            return mel_features(log_mel(audio, config.mel))
-        return frame_features(batch["labels"], batch["pitch"], audio.shape[-1], config)
-
     def _pair(self, batch: Batch, z: Tensor) -> _Pair:
-        features = self._features(batch)
-        half = self.config.hop_samples // 2
-        fake = self.parts["network"](features, z)[:, half:-half]  # [B, (T - 1) * hop]
-        real = batch["audio"][:, : fake.shape[-1]]
-        return _Pair(features, compress(real) if self.config.mu_law else real, fake)
+        config, audio = self.config, batch["audio"]
+        mel = log_mel(audio, config.mel)
+        if config.conditioning == "mel":
+            features = mel_features(mel)
+        else:
+            features = frame_features(batch["labels"], batch["pitch"], audio.shape[-1], config)
+        half = config.hop_samples // 2
+        fake = self.parts["network"](features, z)[:, half:-half]  # [B, (T - 1) * hop], frame j centred on sample j * hop
+        if config.shaped:
+            fake = shape(fake, mel, config.mel)
+        real = audio[:, : fake.shape[-1]]
+        return _Pair(features, compress(real) if config.mu_law else real, fake)
 
     def _scores(self, pair: _Pair, fake: Tensor, rng: torch.Generator) -> tuple[list[Tensor], list[Tensor]]:
         """What the discriminators say of the same windows of both: [B] each."""
