@@ -18,6 +18,7 @@ from speechgen.cli.dialogue import dialogue
 from speechgen.cli.doctor import doctor
 from speechgen.cli.eval import evaluate
 from speechgen.cli.fit_kmeans import fit_kmeans
+from speechgen.cli.fit_schedule import fit_schedule
 from speechgen.cli.models import models
 from speechgen.cli.prepare import prepare
 from speechgen.cli.synth import synth
@@ -47,6 +48,7 @@ app.command()(vocode)
 app.command()(prepare)
 app.command()(train)
 app.command("fit-kmeans")(fit_kmeans)
+app.command("fit-schedule")(fit_schedule)
 app.command("eval")(evaluate)
 app.command("app")(page)
 app.add_typer(bench, name="bench")

@@ -1,4 +1,4 @@
-"""`speechgen models [list|show|verify]`: what is here, what it says of itself, and whether it is whole."""
+"""`speechgen models [list|show|verify|import]`: what is here, what it says of itself, whether it is whole; and more of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import typer
 
 __all__ = ["models"]
 
-models = typer.Typer(help="List, show and verify models, checkpoints, pipelines and voices.", invoke_without_command=True)
+models = typer.Typer(
+    help="List, show, verify and import models, checkpoints, pipelines and voices.", invoke_without_command=True
+)
 
 
 @models.callback()
@@ -85,3 +87,18 @@ def verify(
         typer.echo(f"{'ok' if finding.ok else 'damaged':8} {name:24} {finding.text}")
     if failed:
         raise typer.Exit(1)
+
+
+@models.command("import")
+def import_(
+    family: Annotated[str, typer.Argument(help="Who published the weights: a file of speechgen/published, such as wavegrad.")],
+    source: Annotated[str, typer.Argument(help="File or folder as it was published, or an id of the Hugging Face hub.")],
+    name: Annotated[str, typer.Option("--name", help="Name of the new checkpoint.")],
+) -> None:
+    """Turn published weights into a checkpoint."""
+    from speechgen.service.imports import import_published
+
+    made = import_published(family, source, name)
+    for note in made.notes:
+        typer.echo(note, err=True)
+    typer.echo(f"{made.folder}: {made.parameters / 1e6:.1f} M parameters, licence and origin in its card.md")

@@ -1,1 +1,41 @@
-"""Published weights: one file per family, from its names and files to ours."""
+"""Published weights: one file per family, from its names and files to ours.
+
+A family's file is found by its name and has
+    ABOUT                        which model it becomes, where it comes from, its licence, and what its files are called
+    read(source) -> Imported     a file or folder as it was published, to a configuration and weights of that model
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from speechgen.core.config import StrictModel
+
+__all__ = ["About", "Imported", "families"]
+
+
+@dataclass(frozen=True)
+class About:
+    """What a family's file says of itself; `files` are patterns of file names, the weights first."""
+
+    model: str
+    origin: str
+    licence: str
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Imported:
+    """Weights under our names, the configuration they fit, and what the user should know."""
+
+    config: StrictModel
+    state: dict[str, Tensor]
+    notes: tuple[str, ...] = ()
+
+
+def families() -> list[str]:
+    """Names of all families."""
+    return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem != "__init__")

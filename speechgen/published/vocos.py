@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from torch import Tensor
 
 from speechgen.core.errors import UserError
 from speechgen.core.types import MelSettings
+from speechgen.core.weights import find_file, read_weights
 from speechgen.models.vocoders.vocos.config import VocosConfig
+from speechgen.published import About, Imported
 
-__all__ = ["convert", "infer_config"]
+__all__ = ["ABOUT", "convert", "infer_config", "read"]
 
+ABOUT = About(
+    model="vocos",
+    origin="huggingface.co/charactr/vocos-mel-24khz",
+    licence="MIT",
+    files=("model.safetensors", "pytorch_model.bin"),
+)
 _CONSTANTS = ("feature_extractor.", "head.istft.window")
+
+
+def read(source: Path) -> Imported:
+    """Read the published file, or the folder it lies in.
+
+    Raises:
+        UserError: it cannot be read, or is no mel-conditioned Vocos.
+    """
+    published = read_weights(find_file(source, ABOUT.files))
+    return Imported(infer_config(published), convert(published))
 
 
 def convert(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -20,6 +20,7 @@ class WaveGradConfig(StrictModel):
 
     mel: MelSettings = Field(PAPER_MEL, description="the mel it renders")
     mel_range: tuple[float, float] = Field((-11.5, 2.5), description="log-mel values that the network sees as 0 and 1")
+    mel_clamped: bool = Field(False, description="cut what lies outside of mel_range")
     mel_channels: int = Field(768, description="channels of the mel before it is upsampled")
     up_factors: tuple[int, ...] = Field((5, 5, 3, 2, 2), description="upsampling of each UBlock; their product is the hop")
     up_channels: tuple[int, ...] = Field((512, 512, 256, 128, 128), description="channels of each UBlock")
@@ -36,6 +37,9 @@ class WaveGradConfig(StrictModel):
     level_scale: float = Field(5000.0, description="what the noise level is multiplied with before it is encoded")
     prior: Literal["white", "spectral"] = Field(
         "white", description="colour of the noise: white, or that of the mel's spectral envelope (SpecGrad)"
+    )
+    signal_scale: float | None = Field(
+        None, description="standard deviation of the signal, if input and output are to be scaled to 1 at every level (EDM)"
     )
     fitted_betas: tuple[float, ...] | None = Field(
         None, description="betas found by fit-schedule for these weights, used when as many steps are asked for"
@@ -80,6 +84,7 @@ class WaveGradConfig(StrictModel):
             audio_channels=16,
             down_channels=(32, 64, 96),
             prior="spectral",
+            signal_scale=0.08,
         )
 
     @classmethod
@@ -94,6 +99,7 @@ class WaveGradConfig(StrictModel):
             audio_channels=4,
             down_channels=(4, 8),
             prior="spectral",
+            signal_scale=0.08,
         )
 
 

@@ -27,6 +27,8 @@ class FiLM(nn.Module):
         for convolution in (self.input, self.output):
             nn.init.xavier_uniform_(convolution.weight)
             nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
+        with torch.no_grad():
+            self.output.bias[:out_channels] = 1  # type: ignore[index]  # begin with scales about 1
 
     def forward(self, x: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
         """Map x [B, C, L] and level [B] to scale and shift, each [B, D, L]."""
@@ -93,7 +95,8 @@ class WaveGrad(nn.Module):
 
     def __init__(self, config: WaveGradConfig) -> None:
         super().__init__()
-        self.hop_samples, self.mel_range = config.mel.hop_samples, config.mel_range
+        self.hop_samples, self.mel_range, self.mel_clamped = config.mel.hop_samples, config.mel_range, config.mel_clamped
+        self.signal_scale = config.signal_scale
         self.mel_input = _orthogonal(nn.Conv1d(config.mel.num_bins, config.mel_channels, 3, padding=1))
         widths = (config.mel_channels, *config.up_channels)
         self.upsample = nn.ModuleList(
@@ -101,6 +104,8 @@ class WaveGrad(nn.Module):
             for *pair, factor, dilations in zip(widths, widths[1:], config.up_factors, config.up_dilations, strict=False)
         )
         self.output = _orthogonal(nn.Conv1d(config.up_channels[-1], 1, 3, padding=1))
+        if config.signal_scale is not None:
+            nn.init.zeros_(self.output.weight)  # begin with the linear guess, see `denoise`
         self.audio_input = _orthogonal(nn.Conv1d(1, config.audio_channels, 5, padding=2))
         widths = (config.audio_channels, *config.down_channels)
         self.downsample = nn.ModuleList(
@@ -128,11 +133,23 @@ class WaveGrad(nn.Module):
     def condition(self, mel: Tensor) -> Tensor:
         """Map mel [B, T, M] to what the UBlocks start from: [B, C, T]."""
         low, high = self.mel_range
-        hidden: Tensor = self.mel_input(((mel - low) / (high - low)).transpose(1, 2))
+        shares = (mel - low) / (high - low)
+        hidden: Tensor = self.mel_input((shares.clamp(0, 1) if self.mel_clamped else shares).transpose(1, 2))
         return hidden
 
     def denoise(self, noisy: Tensor, condition: Tensor, level: Tensor) -> Tensor:
         """As `forward`, with the mel as `condition` makes it; frames that begin after the audio's end are left out."""
+        if self.signal_scale is None:
+            return self._denoise(noisy, condition, level)
+        # Differs from paper: the network sees variance 1 at all levels and adds to the best linear guess, scaled to what
+        # that leaves open (Karras et al., EDM, 2022, section 5). High levels, which are easy, no longer hide the others.
+        signal, noise = (level * self.signal_scale)[:, None], (1 - level.square()).sqrt()[:, None]
+        power = signal.square() + noise.square()
+        rest = self._denoise(noisy * power.rsqrt(), condition, level)
+        return noise / power * noisy + signal * power.rsqrt() * rest
+
+    def _denoise(self, noisy: Tensor, condition: Tensor, level: Tensor) -> Tensor:
+        """The paper's network."""
         y = self.audio_input(noisy[:, None])  # [B, C, L]
         modulations = [self.film[0](y, level)]
         for block, film in zip(self.downsample, self.film[1:], strict=True):
