@@ -10,9 +10,13 @@ from torch import Tensor
 
 __all__ = ["design_low_pass", "filter_fixed", "filter_moving", "windowed_sincs"]
 
+_STOP_WEIGHT = 10.0
+
 
 def design_low_pass(pass_hz: float, stop_hz: float, sample_rate: int, num_taps: int, *, mirrored: bool = False) -> Tensor:
     """Return the symmetric low-pass of least squared error: 1 up to `pass_hz`, 0 from `stop_hz` on, free between.
+
+    What should be stopped counts _STOP_WEIGHT times as much as what should pass.
 
     Args:
         pass_hz, stop_hz: edges of the bands.
@@ -26,9 +30,10 @@ def design_low_pass(pass_hz: float, stop_hz: float, sample_rate: int, num_taps: 
     half = num_taps // 2
     frequency = torch.linspace(0, 0.5, 512, dtype=torch.float64)  # cycles a sample
     wanted = (frequency <= pass_hz / sample_rate).double()
-    matters = (frequency <= pass_hz / sample_rate) | (frequency >= stop_hz / sample_rate)
-    cosines = torch.cos(2 * math.pi * frequency[matters, None] * torch.arange(half + 1))  # [frequencies, half + 1]
-    found = torch.linalg.lstsq(cosines, wanted[matters, None]).solution[:, 0]
+    weight = wanted + _STOP_WEIGHT**2 * (frequency >= stop_hz / sample_rate)
+    cosines = torch.cos(2 * math.pi * frequency[:, None] * torch.arange(half + 1))  # [frequencies, half + 1]
+    weighted = cosines.T * weight
+    found = torch.linalg.solve(weighted @ cosines, weighted @ wanted)
     taps = torch.cat((found[1:].flip(0) / 2, found[:1], found[1:] / 2))
     if mirrored:
         taps = taps * torch.cos(math.pi * torch.arange(-half, half + 1))
@@ -71,5 +76,8 @@ def filter_moving(signal: Tensor, taps: Tensor) -> Tensor:
     """
     order, stretch = taps.shape[-1], signal.shape[-1] // taps.shape[1]
     padded = F.pad(signal, (order // 2, order // 2))
-    around = padded.unfold(-1, stretch + order - 1, stretch).unfold(-1, order, 1)  # [B, N, s, K]
-    return (around @ taps[..., None]).flatten(1)
+    around = padded.unfold(-1, stretch + order - 1, stretch)  # [B, N, s + K - 1]
+    made = around[..., :stretch] * taps[..., :1]  # [B, N, s]
+    for place in range(1, order):
+        made = torch.addcmul(made, around[..., place : place + stretch], taps[..., place : place + 1])
+    return made.flatten(1)

@@ -35,7 +35,8 @@ class NeuralFilterBlock(nn.Module):
     @property
     def reach_samples(self) -> int:
         """Samples before it that a sample depends on."""
-        return self.fold * (2 * (2 ** len(self.convolutions) - 1) + 1)
+        reach: int = self.fold * (2 * (2 ** len(self.convolutions) - 1) + 1)
+        return reach
 
     @property
     def context_width(self) -> int:
@@ -47,20 +48,22 @@ class NeuralFilterBlock(nn.Module):
 
         Args:
             signal: [B, L], L a multiple of the fold.
-            context: [B, C, L / fold].
+            context: [B, C, K], each for as many neighbouring steps; K divides the L / fold steps.
 
         Returns:
             [B, L].
         """
-        folded = signal.unflatten(-1, (-1, self.fold)).transpose(1, 2)  # [B, fold, N]
+        folded = signal.view(len(signal), -1, self.fold).transpose(1, 2)  # [B, fold, N]
         hidden = torch.tanh(self.enter(folded))  # [B, D, N]
+        stairs = (len(signal), self.width, context.shape[-1], -1)
+        context = context[..., None]  # [B, C, K, 1]
         own = context.chunk(len(self.convolutions), dim=1) if self.modulated else ()
         for number, convolution in enumerate(self.convolutions):
-            shaped = convolution(F.pad(hidden, (2 * 2**number, 0)))
+            shaped = convolution(F.pad(hidden, (2 * 2**number, 0))).view(stairs)  # [B, D, K, N / K]
             if self.modulated:
                 scale, shift = own[number].chunk(2, dim=1)
-                hidden = hidden + torch.tanh(torch.addcmul(shift, shaped, 1 + scale))
+                hidden = hidden + torch.tanh(torch.addcmul(shift, shaped, 1 + scale)).flatten(2)
             else:
-                hidden = hidden + torch.tanh(shaped) + context
+                hidden = hidden + (torch.tanh(shaped) + context).flatten(2)
         made = torch.tanh(self.leave(torch.tanh(self.narrow(_SCALE * hidden))))  # [B, fold, N]
         return signal + made.transpose(1, 2).flatten(1)

@@ -37,6 +37,8 @@ class NSFConfig(StrictModel):
     fold: int = Field(1, ge=1, description="neighbouring samples that are channels of one step; divides the hop")
     # Differs from papers: narrow layers need to be told more than an addend.
     modulated: bool = Field(False, description="every convolution has a scale and a shift of its own from the condition")
+    # Differs from papers: a context for every 64 samples is a tenth of the memory traffic of one for each.
+    stair: int = Field(1, ge=1, description="samples that share a context and a cut-off; whole folds, divides the hop")
     # Differs from papers, whose frames of 5 ms need no line between them.
     glide: bool = Field(False, description="condition and pitch move along lines between frames; off: steps, and averages")
     sinc_order: int = Field(31, description="taps of the moving filters, odd")
@@ -50,7 +52,7 @@ class NSFConfig(StrictModel):
         """Smallest network that exercises every path."""
         return cls(
             harmonics=4, condition_width=16, condition_layers=2, width=12, blocks=2, block_layers=3, noise_layers=2, fold=8,
-            modulated=True, glide=True, pitch_width=16, pitch_layers=1, pitch_bins=24,
+            stair=64,            modulated=True, glide=True, pitch_width=16, pitch_layers=1, pitch_bins=24,
         )  # fmt: skip
 
     @classmethod

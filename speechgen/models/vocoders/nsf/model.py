@@ -1,7 +1,7 @@
-"""NSF network: source, condition and filter (Wang et al., 2020; Wang & Yamagishi, 2019), and a pitch predictor.
+r"""NSF network: source, condition and filter (Wang et al., 2020; Wang & Yamagishi, 2019), and a pitch predictor.
 
 mel -> pitch (predicted, unless it is given) -> sines and noise -> filter blocks -> low-passed harmonics + high-passed noise
-          \\______________ condition, at every filter block and cut-off ______________/
+          \______________ condition, at every filter block and cut-off ______________/
 
 Frame j is centred on sample j * hop, so T frames make (T - 1) * hop samples. Randomness arrives as `Draws`.
 """
@@ -9,6 +9,7 @@ Frame j is centred on sample j * hop, so T frames make (T - 1) * hop samples. Ra
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -46,15 +47,11 @@ class Rendering(NamedTuple):
 class PitchPredictor(nn.Module):
     """Mel to scores of pitches on a logarithmic scale, and voicing. An addition to the papers."""
 
-    log_hertz: Tensor
-
     def __init__(self, num_bins: int, width: int, num_layers: int, num_pitches: int) -> None:
         super().__init__()
         widths = [num_bins] + [width] * num_layers
         self.convolutions = nn.ModuleList(nn.Conv1d(a, b, 5, padding=2) for a, b in zip(widths, widths[1:], strict=False))
         self.scores = nn.Conv1d(width, num_pitches + 1, 1)
-        hertz = LOWEST_HZ * (HIGHEST_HZ / LOWEST_HZ) ** (torch.arange(num_pitches) / (num_pitches - 1))
-        self.register_buffer("log_hertz", hertz.log(), persistent=False)
 
     @property
     def reach_frames(self) -> int:
@@ -66,35 +63,41 @@ class PitchPredictor(nn.Module):
         x = features
         for convolution in self.convolutions:
             x = F.leaky_relu(convolution(x), 0.1)
-        scores, voicing = self.scores(x).transpose(1, 2).split([len(self.log_hertz), 1], dim=-1)
-        return scores, voicing[..., 0]
+        out = self.scores(x).transpose(1, 2)  # [B, T, bins + 1]
+        return out[..., :-1], out[..., -1]
 
-    def decode(self, scores: Tensor, voicing: Tensor) -> Tensor:
-        """Return pitches [B, T] in Hz, 0 = unvoiced: the mean around the best score, which is finer than the scale."""
-        best = scores.argmax(-1, keepdim=True)
-        places = torch.arange(scores.shape[-1], device=scores.device)
-        share = scores.masked_fill((places - best).abs() > 4, -math.inf).softmax(-1)
-        return (share @ self.log_hertz).exp() * (voicing > 0)
 
-    def loss(self, scores: Tensor, voicing: Tensor, pitch: Tensor) -> Tensor:
-        """Cross entropy to a blurred pitch where voiced, and of voicing. `pitch` [B, T] is the measured one."""
-        voiced = pitch > 0
-        step = self.log_hertz[1] - self.log_hertz[0]
-        away = (pitch.clamp(LOWEST_HZ, HIGHEST_HZ).log()[..., None] - self.log_hertz) / step  # [B, T, bins]
-        wanted = torch.softmax(-away.square() / 2, dim=-1)
-        entropy = -(wanted * scores.log_softmax(-1)).sum(-1)  # [B, T]
-        mean = (entropy * voiced).sum() / voiced.sum().clamp(min=1)
-        return mean + F.binary_cross_entropy_with_logits(voicing, voiced.float())
+def pitch_scale(scores: Tensor) -> Tensor:
+    """Natural logarithms [bins] of the pitches in Hz that scores [..., bins] are of."""
+    return torch.linspace(math.log(LOWEST_HZ), math.log(HIGHEST_HZ), scores.shape[-1], device=scores.device)
+
+
+def decode_pitch(scores: Tensor, voicing: Tensor) -> Tensor:
+    """Pitches [B, T] in Hz, 0 = unvoiced: the mean around the best score [B, T, bins], which is finer than the bins."""
+    best = scores.argmax(-1, keepdim=True)
+    places = torch.arange(scores.shape[-1], device=scores.device)
+    share = scores.masked_fill((places - best).abs() > 4, -math.inf).softmax(-1)
+    return (share @ pitch_scale(scores)).exp() * (voicing > 0)
+
+
+def pitch_loss(scores: Tensor, voicing: Tensor, pitch: Tensor) -> Tensor:
+    """Cross entropy of scores [B, T, bins] to the measured pitch [B, T], blurred, where voiced, and of voicing [B, T]."""
+    voiced, scale = pitch > 0, pitch_scale(scores)
+    away = (pitch.clamp(LOWEST_HZ, HIGHEST_HZ).log()[..., None] - scale) / (scale[1] - scale[0])  # [B, T, bins]
+    wanted = torch.softmax(-away.square() / 2, dim=-1)
+    entropy = -(wanted * scores.log_softmax(-1)).sum(-1)  # [B, T]
+    mean = (entropy * voiced).sum() / voiced.sum().clamp(min=1)
+    return mean + F.binary_cross_entropy_with_logits(voicing, voiced.float())
 
 
 class Condition(nn.Module):
     """Mel and pitch to what the filters need: a context for every step, and a cut-off."""
 
-    def __init__(self, config: NSFConfig, context_widths: list[int]) -> None:
+    def __init__(self, config: NSFConfig, context_widths: Sequence[int]) -> None:
         super().__init__()
         self.config = config
         inputs, width = config.mel.num_bins + 1, config.condition_width
-        self.widths = context_widths
+        self.widths = list(context_widths)
         if config.condition == "blstm":
             self.blstm = nn.LSTM(inputs, width // 2, bidirectional=True, batch_first=True)
         elif config.condition == "cnn":
@@ -119,15 +122,15 @@ class Condition(nn.Module):
         return None if self.config.condition == "blstm" else layers[self.config.condition] + 4
 
     def forward(self, features: Tensor, voiced: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Return the contexts [B, C, L / fold] of each block, and the cut-off [B, L / fold] as a share of half the rate.
+        """Return the contexts [B, C, K] of each block, and the cut-offs [B, K] as shares of half the rate.
 
         Args:
             features: [B, M + 1, T] normalised mel and pitch.
-            voiced: [B, L / fold] 1 where voiced.
+            voiced: [B, K] 1 where voiced; each of the K is for as many samples.
         """
-        hop = self.config.mel.hop_samples // self.config.fold
+        hop = self.config.mel.hop_samples // self.config.stair
         frames = torch.tanh(self.leave(self._hidden(features)))  # [B, D, T]
-        cutoff = self._spread(frames[:, -1:], hop)[:, 0]  # [B, N], in (-1, 1)
+        cutoff = self._spread(frames[:, -1:], hop)[:, 0]  # [B, K], in (-1, 1)
         # Voiced from 0.5 to 0.9, unvoiced from 0.1 to 0.5.
         share = self.config.cutoff_share * _average(0.2 * cutoff + 0.4 * voiced + 0.3, 4 * hop)
         if self.config.variant == "hn_sinc":
@@ -151,8 +154,8 @@ class Condition(nn.Module):
     def _spread(self, frames: Tensor, hop: int) -> Tensor:
         """Frames [B, C, T] as steps [B, C, (T - 1) * hop]."""
         if self.config.glide:
-            size = (frames.shape[-1] - 1) * hop
-            return F.interpolate(frames, size + 1, mode="linear", align_corners=True)[..., :size]
+            share = torch.arange(hop, device=frames.device) / hop
+            return torch.lerp(frames[..., :-1, None], frames[..., 1:, None], share).flatten(2)
         held = frames.repeat_interleave(hop, -1)[..., hop // 2 : -(hop - hop // 2)]
         return _average(_average(held, hop), hop)
 
@@ -169,15 +172,16 @@ class NSF(nn.Module):
 
     def __init__(self, config: NSFConfig) -> None:
         super().__init__()
-        if config.mel.hop_samples % config.fold:
-            raise ValueError(f"fold {config.fold} does not divide a hop of {config.mel.hop_samples} samples")
+        if config.mel.hop_samples % config.stair or config.stair % config.fold:
+            hop = config.mel.hop_samples
+            raise ValueError(f"fold must divide stair, and stair the hop of {hop}: got {config.fold} and {config.stair}")
         self.config = config
         self.pitch = PitchPredictor(config.mel.num_bins, config.pitch_width, config.pitch_layers, config.pitch_bins)
-        self.blocks = nn.ModuleList(
-            NeuralFilterBlock(config.fold, config.width, config.block_layers, config.modulated) for _ in range(config.blocks)
-        )
-        self.noise_block = NeuralFilterBlock(config.fold, config.width, config.noise_layers, config.modulated)
-        self.condition = Condition(config, [block.context_width for block in (*self.blocks, self.noise_block)])
+        layers = [config.block_layers] * config.blocks + [config.noise_layers]
+        *blocks, noise = (NeuralFilterBlock(config.fold, config.width, number, config.modulated) for number in layers)
+        self.blocks, self.noise_block = nn.ModuleList(blocks), noise
+        self.condition = Condition(config, [block.context_width for block in (*blocks, noise)])
+        self.past_samples = sum(block.reach_samples for block in blocks) + config.sinc_order
         self.source = nn.Linear(config.harmonics, 1)
         bins = config.mel.num_bins
         self.register_buffer("feature_mean", torch.tensor([FEATURE_MEAN[0]] * bins + [FEATURE_MEAN[1]]))
@@ -192,12 +196,11 @@ class NSF(nn.Module):
         condition = self.condition.reach_frames
         if condition is None:
             return None
-        past = sum(block.reach_samples for block in self.blocks) + self.config.sinc_order
-        return self.pitch.reach_frames + condition + math.ceil(past / self.config.mel.hop_samples) + 1
+        return self.pitch.reach_frames + condition + math.ceil(self.past_samples / self.config.mel.hop_samples) + 1
 
     def predict_pitch(self, mel: Tensor) -> Tensor:
         """Pitches [B, T] in Hz, 0 = unvoiced, of mels [B, T, M]."""
-        return self.pitch.decode(*self.pitch(self._normal_mel(mel)))
+        return decode_pitch(*self.pitch(self._normal_mel(mel)))
 
     def forward(self, mel: Tensor, pitch: Tensor | None, draws: Draws, own: Tensor | None = None) -> Rendering:
         """Render a waveform.
@@ -211,7 +214,7 @@ class NSF(nn.Module):
         features = self._normal_mel(mel)
         scores, voicing = self.pitch(features)
         if pitch is None or own is not None:
-            predicted = self.pitch.decode(scores, voicing).detach()
+            predicted = decode_pitch(scores, voicing).detach()
             pitch = predicted if pitch is None or own is None else torch.where(own[:, None], predicted, pitch)
         return Rendering(self.render(mel, pitch, draws), scores, voicing)
 
@@ -229,7 +232,7 @@ class NSF(nn.Module):
         hertz = pitch_of_samples(pitch, config.mel.hop_samples, glide=config.glide)  # [B, L]
         voiced = (hertz > 0).float()
         normal = ((pitch - self.feature_mean[-1]) / self.feature_std[-1])[:, None]
-        contexts, cutoff = self.condition(torch.cat((self._normal_mel(mel), normal), dim=1), voiced[:, :: config.fold])
+        contexts, cutoff = self.condition(torch.cat((self._normal_mel(mel), normal), dim=1), voiced[:, :: config.stair])
         harmonic = self._excite(hertz, draws, start)
         for block, context in zip(self.blocks, contexts, strict=False):
             harmonic = block(harmonic, context)

@@ -16,7 +16,7 @@ from speechgen.core.protocols import Batch, Sample, Update
 from speechgen.losses.adversarial import judged_fake, judged_pairs
 from speechgen.losses.spectral import log_spectral_loss, multi_resolution_stft_loss
 from speechgen.models.vocoders.nsf.config import NSFConfig, NSFObjectiveConfig
-from speechgen.models.vocoders.nsf.model import NSF, Draws, Rendering
+from speechgen.models.vocoders.nsf.model import Draws, Rendering, decode_pitch, pitch_loss
 from speechgen.nn.discriminators import WaveformDiscriminator
 
 WRONG_PITCH = 0.2
@@ -28,9 +28,8 @@ class NSFObjective:
 
     fields = ("audio", "pitch")
 
-    def __init__(self, network: NSF, config: NSFConfig, objective: NSFObjectiveConfig) -> None:
+    def __init__(self, network: nn.Module, config: NSFConfig, objective: NSFObjectiveConfig) -> None:
         self.config, self.weights = config, objective
-        self._decode, self._pitch_loss = network.pitch.decode, network.pitch.loss
         self.parts: dict[str, nn.Module] = {"network": network}
         if objective.adversarial_start is not None:
             self.parts["discriminator"] = WaveformDiscriminator(
@@ -57,8 +56,8 @@ class NSFObjective:
             more, judged = self._adversarial_losses(made.samples, real)
             loss, metrics = loss + more, metrics | judged
         if self.weights.pitch_weight:
-            pitch_loss = self._pitch_loss(made.pitch_scores, made.voicing, pitch)
-            loss, metrics["pitch"] = loss + self.weights.pitch_weight * pitch_loss, pitch_loss.detach()
+            away = pitch_loss(made.pitch_scores, made.voicing, pitch)
+            loss, metrics["pitch"] = loss + self.weights.pitch_weight * away, away.detach()
         yield Update("network", loss, metrics)
 
     def _given(self, real: Tensor, pitch: Tensor) -> tuple[Tensor, Tensor]:
@@ -104,7 +103,7 @@ class NSFObjective:
         real = batch["audio"][..., : made.samples.shape[-1]]
         mel_distance = (log_mel(made.samples, self.config.mel) - mel).abs().mean()
         stft = multi_resolution_stft_loss(made.samples, real)
-        found = self._decode(made.pitch_scores, made.voicing)
+        found = decode_pitch(made.pitch_scores, made.voicing)
         both = (found > 0) & (pitch > 0)
         wrong = ((found - pitch).abs() > WRONG_PITCH * pitch) & both
         return {
