@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
@@ -17,7 +18,7 @@ from speechgen.audio.ogg import fix_serial
 from speechgen.core.errors import UserError
 from speechgen.core.types import Waveform
 
-__all__ = ["FORMATS", "decode_audio", "read_audio", "write_audio"]
+__all__ = ["FORMATS", "Limits", "decode_audio", "read_audio", "write_audio"]
 
 FORMATS = {"wav": ("WAV", "PCM_16"), "flac": ("FLAC", "PCM_16"), "ogg": ("OGG", "VORBIS"), "mp3": ("MP3", "MPEG_LAYER_III")}
 """Output formats by file suffix: soundfile's container and subtype."""
@@ -35,30 +36,33 @@ def read_audio(path: Path, *, max_seconds: float | None = None) -> Waveform:
     """
     if not path.is_file():
         raise UserError(f"no such audio file: {path}")
-    return decode_audio(path, str(path), max_seconds=max_seconds)
+    return decode_audio(path, str(path), Limits(longest_seconds=max_seconds))
 
 
-def decode_audio(
-    source: Path | BinaryIO, name: str, *, max_seconds: float | None = None, max_channels: int | None = None
-) -> Waveform:
-    """Read audio from a file that is open, or lies at a path; what its header says is checked before anything is decoded.
+@dataclass(frozen=True)
+class Limits:
+    """What the header of a recording may say; None: anything."""
+
+    shortest_seconds: float = 0.0
+    longest_seconds: float | None = None
+    channels: int | None = None
+    rate: int | None = None
+
+
+def decode_audio(source: Path | BinaryIO, name: str, limits: Limits) -> Waveform:
+    """Read audio from a file that is open, or lies at a path; the limits are checked before anything is decoded.
 
     Args:
         source: where to read.
         name: what to call it in messages.
-        max_seconds: refuse what is longer.
-        max_channels: refuse what has more.
+        limits: refuse what lies beyond.
 
     Raises:
         UserError: as `read_audio`.
     """
     try:
         with soundfile.SoundFile(source) as file:
-            seconds = file.frames / file.samplerate
-            if max_seconds is not None and seconds > max_seconds:
-                raise UserError(f"{name} lasts {seconds:.1f} s, at most {max_seconds:g} s are allowed: cut it shorter")
-            if max_channels is not None and file.channels > max_channels:
-                raise UserError(f"{name} has {file.channels} channels, at most {max_channels} are allowed: mix it down")
+            _check(file, name, limits)
             samples = file.read(dtype="float32", always_2d=True).mean(axis=1)
             rate = file.samplerate
     except soundfile.LibsndfileError as error:
@@ -68,6 +72,23 @@ def decode_audio(
     if not np.isfinite(samples).all():
         raise UserError(f"{name} holds NaN or infinite samples: export it again")
     return Waveform.single(torch.from_numpy(samples).clamp(-1, 1), rate)
+
+
+def _check(file: soundfile.SoundFile, name: str, limits: Limits) -> None:
+    seconds, longest = file.frames / file.samplerate, limits.longest_seconds
+    if longest is not None and seconds > longest + 0.005:
+        raise UserError(f"{name} lasts {_spoken(seconds)}, at most {longest:g} s are allowed: cut it shorter")
+    if seconds < limits.shortest_seconds:
+        raise UserError(f"{name} lasts {seconds:.2f} s, at least {limits.shortest_seconds:g} s are needed")
+    if limits.channels is not None and file.channels > limits.channels:
+        raise UserError(f"{name} has {file.channels} channels, at most {limits.channels} are allowed: mix it down")
+    if limits.rate is not None and file.samplerate > limits.rate:
+        raise UserError(f"{name} has {file.samplerate} samples per second, at most {limits.rate} are allowed")
+
+
+def _spoken(seconds: float) -> str:
+    """A length; that of a stream that does not tell it is a number beyond all sense."""
+    return f"{seconds:.1f} s" if seconds < 1e9 else "an unknown time"
 
 
 def write_audio(

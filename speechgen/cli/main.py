@@ -21,6 +21,7 @@ from speechgen.cli.fit_kmeans import fit_kmeans
 from speechgen.cli.fit_schedule import fit_schedule
 from speechgen.cli.models import models
 from speechgen.cli.prepare import prepare
+from speechgen.cli.serve import serve
 from speechgen.cli.synth import synth
 from speechgen.cli.train import train
 from speechgen.cli.vocode import vocode
@@ -45,6 +46,7 @@ app.command()(synth)
 app.command()(batch)
 app.command()(dialogue)
 app.command()(vocode)
+app.command()(serve)
 app.command()(prepare)
 app.command()(train)
 app.command("fit-kmeans")(fit_kmeans)

@@ -11,7 +11,7 @@ import soundfile
 import torch
 
 from speechgen.audio.encode import ENCODINGS, Encoder, encode
-from speechgen.audio.io import decode_audio
+from speechgen.audio.io import Limits, decode_audio
 from speechgen.core.errors import UserError
 from tests.tiny import RATE, voice_like
 
@@ -65,10 +65,14 @@ def test_a_whole_file_tells_where_it_is_from(encoding):
 def test_channels_and_length_are_refused_from_the_header():
     content = io.BytesIO()
     soundfile.write(content, np.zeros((RATE, 3)), RATE, format="WAV")
-    with pytest.raises(UserError, match="upload has 3 channels, at most 2"):
-        decode_audio(io.BytesIO(content.getvalue()), "upload", max_channels=2)
-    with pytest.raises(UserError, match=r"upload lasts 1\.0 s, at most 0\.5 s"):
-        decode_audio(io.BytesIO(content.getvalue()), "upload", max_seconds=0.5)
-    with pytest.raises(UserError, match="at most"):  # a stream that does not tell its length
-        decode_audio(io.BytesIO(b"".join(streamed("flac"))), "upload", max_seconds=30)
-    assert decode_audio(io.BytesIO(content.getvalue()), "upload").samples.equal(torch.zeros(1, RATE))
+    for limits, match in (
+        (Limits(channels=2), "upload has 3 channels, at most 2"),
+        (Limits(longest_seconds=0.5), r"upload lasts 1\.0 s, at most 0\.5 s"),
+        (Limits(shortest_seconds=2), r"upload lasts 1\.00 s, at least 2 s"),
+        (Limits(rate=16000), "24000 samples per second, at most 16000"),
+    ):
+        with pytest.raises(UserError, match=match):
+            decode_audio(io.BytesIO(content.getvalue()), "upload", limits)
+    with pytest.raises(UserError, match="lasts an unknown time"):  # a stream that does not tell its length
+        decode_audio(io.BytesIO(b"".join(streamed("flac"))), "upload", Limits(longest_seconds=30))
+    assert decode_audio(io.BytesIO(content.getvalue()), "upload", Limits()).samples.equal(torch.zeros(1, RATE))

@@ -1,0 +1,66 @@
+"""A socket, uvicorn, and an orderly end."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+import uvicorn
+
+from speechgen.core.errors import UserError
+from speechgen.server.application import build
+from speechgen.server.settings import ServerSettings
+
+__all__ = ["serve"]
+
+
+def serve(settings: ServerSettings, ready: Callable[[str], None] | None = None) -> None:
+    """Serve until interrupted. Running requests may finish, for as long as `grace` says.
+
+    Args:
+        settings: see there.
+        ready: called with the address when requests are answered.
+
+    Raises:
+        UserError: the address cannot be used, or as `application.build`.
+    """
+    listener = _listen(settings)
+    with listener:
+        application = build(settings)
+        shown = f"[{settings.host}]" if ":" in settings.host else settings.host
+        server = _Server(
+            uvicorn.Config(
+                application,
+                log_level="warning",
+                server_header=False,
+                timeout_keep_alive=10,
+                timeout_graceful_shutdown=max(1, round(settings.grace)),
+            ),
+            lambda: ready(f"http://{shown}:{listener.getsockname()[1]}/") if ready else None,
+        )
+        server.run(sockets=[listener])
+    if not server.started:
+        raise UserError("the server did not start: the lines above say why")
+
+
+class _Server(uvicorn.Server):
+    """uvicorn that tells when it answers."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and tell."""
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+
+def _listen(settings: ServerSettings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=128)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(f"cannot listen on {settings.host}, port {settings.port} ({reason}): choose another --port") from error
