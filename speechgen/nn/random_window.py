@@ -65,7 +65,7 @@ def draw_starts(windows: Sequence[RandomWindow], frames: int, hop_samples: int, 
 
 def fold(window: Tensor, stride: int) -> Tensor:
     """Turn blocks of `stride` successive samples into channels: [B, W] to [B, stride, W / stride]."""
-    return window.unflatten(-1, (-1, stride)).transpose(1, 2)
+    return window.reshape(len(window), -1, stride).transpose(1, 2)
 
 
 def _convolution(inputs: int, outputs: int, kernel: int, dilation: int = 1) -> nn.Module:

@@ -51,7 +51,7 @@ def spectral_norm(layer: Layer) -> Layer:
     """Let the layer use its weight divided by its largest singular value; returns the layer."""
     norm = _SpectralNorm(layer.weight)  # type: ignore[arg-type]
     parametrize.register_parametrization(layer, "weight", norm)
-    norm.seen = layer.parametrizations.weight.original._version  # type: ignore[union-attr, index]
+    norm.seen = layer.parametrizations.weight.original._version  # type: ignore[union-attr]
     return layer
 
 
@@ -59,4 +59,4 @@ def iterate(network: nn.Module) -> None:
     """Follow weights that an optimiser has changed since the last call, by one power iteration."""
     for module in network.modules():
         if isinstance(module, parametrize.ParametrizationList) and isinstance(module[0], _SpectralNorm):
-            module[0].iterate(module.original)  # type: ignore[arg-type]
+            module[0].iterate(module.original)

@@ -131,6 +131,13 @@ def test_the_tokenizer_learns_from_frame_labels_too(prepared, tmp_path):
     assert (tmp_path / "checkpoint" / "model.safetensors").is_file()
 
 
+def test_gan_tts_learns_from_phones_and_pitch_too(prepared, tmp_path):
+    """Its checkpoint then says that it renders no mels."""
+    settings = ["model.config.conditioning=linguistic", "model.config.num_features=459"]
+    run(load_recipe(SMOKE["gan_tts"], settings), prepared, tmp_path)
+    assert checkpoint.read_info(tmp_path / "checkpoint").accepts == ("LinguisticFeatures",)
+
+
 @pytest.mark.parametrize(
     ("name", "setting", "said"),
     [

@@ -93,8 +93,9 @@ class Upsampled(nn.Module):
         if self.subpixel:
             return interleave(self.convolution(x), self.factor)
         if self.convolution.kernel_size == (1,):
-            return self.convolution(x).repeat_interleave(self.factor, -1)  # the same in either order, and cheaper in this
-        result: Tensor = self.convolution(x.repeat_interleave(self.factor, -1))
+            result: Tensor = self.convolution(x)
+            return result.repeat_interleave(self.factor, -1)  # the same in either order, and cheaper in this
+        result = self.convolution(x.repeat_interleave(self.factor, -1))
         return result
 
 
@@ -117,7 +118,8 @@ class GBlock(nn.Module):
         h = h + (x.repeat_interleave(self.factor, -1) if self.residual is None else self.residual(x))
         r = self.dilated[1](F.relu(self.norms[2](h, z)))
         r = self.dilated[2](F.relu(self.norms[3](r, z)))
-        return h + r
+        made: Tensor = h + r
+        return made
 
 
 class GanTts(nn.Module):
@@ -148,7 +150,7 @@ class GanTts(nn.Module):
         x = self.input(features.transpose(1, 2))  # [B, C, T]
         for block in self.blocks:
             x = block(x, z)
-        samples = self.output(x)[:, 0]
+        samples: Tensor = self.output(x)[:, 0]
         return samples.tanh() if self.bounded else samples
 
 
@@ -162,7 +164,7 @@ def convolution(inputs: int, outputs: int, kernel: int, config: GanTtsConfig, di
 
 def interleave(x: Tensor, factor: int) -> Tensor:
     """Put groups of `factor` channels after one another in time: [B, C * factor, N] to [B, C, N * factor]."""
-    return x.unflatten(1, (-1, factor)).transpose(2, 3).flatten(2) if factor > 1 else x
+    return x.reshape(len(x), -1, factor, x.shape[-1]).transpose(2, 3).flatten(2) if factor > 1 else x
 
 
 def frames_reached(config: GanTtsConfig) -> int:
