@@ -26,6 +26,9 @@ def vocoder(config: NSFConfig | None = None) -> NSFGenerator:
     with torch.no_grad():
         network.pitch.scores.bias[-1] = 0.5
         network.pitch.scores.weight.mul_(4)
+        if config.modulated:  # random levels of a random mel would beat at its frame rate
+            network.condition.level.weight.mul_(0.05)
+            network.condition.level.bias.fill_(-1.0)
     return NSFGenerator(network, config)
 
 

@@ -36,7 +36,9 @@ class NSFConfig(StrictModel):
     # Differs from papers: at a rate of 24 kHz / fold the convolutions are fast enough for a CPU.
     fold: int = Field(1, ge=1, description="neighbouring samples that are channels of one step; divides the hop")
     # Differs from papers: narrow layers need to be told more than an addend.
-    modulated: bool = Field(False, description="every convolution has a scale and a shift of its own from the condition")
+    modulated: bool = Field(
+        False, description="every convolution has a scale and a shift, and each branch a level, of its own from the condition"
+    )
     # Differs from papers: a context for every 64 samples is a tenth of the memory traffic of one for each.
     stair: int = Field(1, ge=1, description="samples that share a context and a cut-off; whole folds, divides the hop")
     # Differs from papers, whose frames of 5 ms need no line between them.

@@ -27,6 +27,9 @@ LOWEST_HZ, HIGHEST_HZ = 55.0, 660.0
 FEATURE_MEAN, FEATURE_STD = (-4.0, 90.0), (2.5, 90.0)
 """Of speech at the project's level: log-mel bins, and the pitch in Hz with unvoiced frames as 0."""
 
+_LOUDEST = 3.0
+"""Natural logarithm of the largest level."""
+
 
 class Draws(NamedTuple):
     """The random numbers of a rendering."""
@@ -90,6 +93,14 @@ def pitch_loss(scores: Tensor, voicing: Tensor, pitch: Tensor) -> Tensor:
     return mean + F.binary_cross_entropy_with_logits(voicing, voiced.float())
 
 
+class Control(NamedTuple):
+    """What the condition tells the filters."""
+
+    contexts: list[Tensor]  # [B, C, K] of each block
+    cutoff: Tensor  # [B, K] as a share of half the rate
+    levels: Tensor | None  # [B, 2, L] gains of the harmonics and of the noise
+
+
 class Condition(nn.Module):
     """Mel and pitch to what the filters need: a context for every step, and a cut-off."""
 
@@ -113,6 +124,7 @@ class Condition(nn.Module):
             self.modulate = nn.Conv1d(config.width, sum(context_widths), 1)
             nn.init.normal_(self.modulate.weight, std=0.5 * config.width**-0.5)
             nn.init.zeros_(self.modulate.bias)  # type: ignore[arg-type]
+            self.level = nn.Conv1d(before, 2, 1)
 
     @property
     def reach_frames(self) -> int | None:
@@ -121,15 +133,16 @@ class Condition(nn.Module):
         # The cut-off is averaged over four frames.
         return None if self.config.condition == "blstm" else layers[self.config.condition] + 4
 
-    def forward(self, features: Tensor, voiced: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Return the contexts [B, C, K] of each block, and the cut-offs [B, K] as shares of half the rate.
+    def forward(self, features: Tensor, voiced: Tensor) -> Control:
+        """Return what controls the filters.
 
         Args:
             features: [B, M + 1, T] normalised mel and pitch.
             voiced: [B, K] 1 where voiced; each of the K is for as many samples.
         """
         hop = self.config.mel.hop_samples // self.config.stair
-        frames = torch.tanh(self.leave(self._hidden(features)))  # [B, D, T]
+        hidden = self._hidden(features)  # [B, condition width, T]
+        frames = torch.tanh(self.leave(hidden))  # [B, D, T]
         cutoff = self._spread(frames[:, -1:], hop)[:, 0]  # [B, K], in (-1, 1)
         # Voiced from 0.5 to 0.9, unvoiced from 0.1 to 0.5.
         share = self.config.cutoff_share * _average(0.2 * cutoff + 0.4 * voiced + 0.3, 4 * hop)
@@ -137,8 +150,10 @@ class Condition(nn.Module):
             frames = torch.cat((frames[:, :-1], features[:, -1:]), dim=1)
         if not self.config.modulated:
             context = self._spread(frames, hop)
-            return [context] * len(self.widths), share
-        return list(self._spread(self.modulate(frames), hop).split(self.widths, dim=1)), share
+            return Control([context] * len(self.widths), share, None)
+        levels = self._spread(self.level(hidden).clamp(max=_LOUDEST), self.config.mel.hop_samples).exp()
+        contexts = torch.split(self._spread(self.modulate(frames), hop), self.widths, dim=1)
+        return Control(list(contexts), share, levels)
 
     def _hidden(self, features: Tensor) -> Tensor:
         if self.config.condition == "blstm":
@@ -232,12 +247,14 @@ class NSF(nn.Module):
         hertz = pitch_of_samples(pitch, config.mel.hop_samples, glide=config.glide)  # [B, L]
         voiced = (hertz > 0).float()
         normal = ((pitch - self.feature_mean[-1]) / self.feature_std[-1])[:, None]
-        contexts, cutoff = self.condition(torch.cat((self._normal_mel(mel), normal), dim=1), voiced[:, :: config.stair])
+        control = self.condition(torch.cat((self._normal_mel(mel), normal), dim=1), voiced[:, :: config.stair])
         harmonic = self._excite(hertz, draws, start)
-        for block, context in zip(self.blocks, contexts, strict=False):
+        for block, context in zip(self.blocks, control.contexts, strict=False):
             harmonic = block(harmonic, context)
-        noise = self.noise_block(draws.noise * config.sine_level / 3, contexts[-1])
-        return self._join(harmonic, breath * noise, voiced, cutoff)
+        noise = self.noise_block(draws.noise * config.sine_level / 3, control.contexts[-1])
+        if control.levels is not None:
+            harmonic, noise = harmonic * control.levels[:, 0], noise * control.levels[:, 1]
+        return self._join(harmonic, breath * noise, voiced, control.cutoff)
 
     def _normal_mel(self, mel: Tensor) -> Tensor:
         return ((mel - self.feature_mean[:-1]) / self.feature_std[:-1]).transpose(1, 2)  # [B, M, T]
