@@ -38,7 +38,7 @@ MAX_CHARACTERS = 4096
 """Of one text; longer ones are for `speechgen synth --file`."""
 LARGEST_SEED = 2**31 - 1
 """Browsers keep no larger whole numbers than 2**53; seeds that are chosen here stay below this."""
-WAVEFORM = gr.WaveformOptions(waveform_color="#8fa3a3", waveform_progress_color="#1f8f88", skip_length=2)
+WAVEFORM = gr.WaveformOptions(waveform_color="#8fa3a3", waveform_progress_color="#1f8f88")
 FORMATS = ("wav", "flac", "ogg", "mp3")
 TOP, BOTTOM = ("ge", "gt"), ("le", "lt")
 
@@ -90,10 +90,10 @@ def voice_names() -> list[str]:
     return sorted(names, key=lambda name: (name != first, name))
 
 
-def voice_list(label: str = "Voice") -> gr.Dropdown:
+def voice_list(label: str = "Voice", elem_id: str | None = None) -> gr.Dropdown:
     """A list of the voices, read again whenever the page is opened."""
     names = voice_names()
-    return gr.Dropdown(names, value=names[0] if names else None, label=label, info=about("voice"), filterable=True)
+    return gr.Dropdown(names, value=names[0] if names else None, label=label, info=about("voice"), elem_id=elem_id)
 
 
 def recording(title: str) -> gr.Audio:
@@ -105,6 +105,7 @@ def recording(title: str) -> gr.Audio:
         label=title,
         elem_classes="recording",
         editable=False,
+        buttons=[],
         waveform_options=WAVEFORM,
     )
 
@@ -119,7 +120,7 @@ class VoiceChoice:
     @classmethod
     def build(cls, compact: bool = False) -> VoiceChoice:
         """Put the controls where the page is being built; `compact` folds the recording away."""
-        name = voice_list()
+        name = voice_list(elem_id=None if compact else "voice")
         title = "Or your own recording: 1 to 30 seconds of one person; no transcript is needed"
         if not compact:
             return cls(name, recording(title))

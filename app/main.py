@@ -9,7 +9,9 @@ Nothing is loaded before the first visitor asks for it. The tabs are the files o
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -148,6 +150,7 @@ def _assembled(queue: JobQueue | None) -> tuple[gradio.Blocks, Page]:
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     if not os.environ.get("GRADIO_TEMP_DIR"):  # uploads are voices: for the eyes of this user alone
         os.environ["GRADIO_TEMP_DIR"] = tempfile.mkdtemp(prefix="speechgen-page-")
+        atexit.register(shutil.rmtree, os.environ["GRADIO_TEMP_DIR"], ignore_errors=True)
     from .layout import assemble
 
     if queue is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,8 +15,10 @@ from speechgen.service.jobs import Job, JobQueue, State
 from .components import said
 from .live import LiveSounds
 
-__all__ = ["Page", "Sounding"]
+__all__ = ["Page", "Sounding", "Update"]
 
+Update = dict[Any, Any]
+"""New values by component."""
 LOOK_SECONDS = 0.2
 """How often a job's status is told."""
 
@@ -37,12 +39,31 @@ class Page:
     voices_changed: gr.State | None = None
     voice_lists: list[gr.Dropdown] = field(default_factory=list)
     _jobs: dict[tuple[str, str], Job[Any]] = field(default_factory=dict)
+    _turns: dict[tuple[str, str], object] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def begin(self, visitor: str, tab: str, job: Job[Any]) -> None:
-        """Note a visitor's job; one that the same tab has begun before is stopped."""
+    def alone(self, visitor: str, tab: str, updates: Generator[Update, None, None]) -> Iterator[Update]:
+        """Yield what a visitor's tab has to show, until the visitor begins the same anew: then this is stopped."""
+        key, turn = (visitor, tab), object()
         with self._lock:
-            before = self._jobs.pop((visitor, tab), None)
+            self._turns[key] = turn
+        self.stop(visitor, tab)
+        try:
+            for update in updates:
+                if self._turns.get(key) is not turn:
+                    return
+                yield update
+        finally:
+            updates.close()
+            with self._lock:
+                if self._turns.get(key) is turn:
+                    del self._turns[key]
+                    self._jobs.pop(key, None)
+
+    def begin(self, visitor: str, tab: str, job: Job[Any]) -> None:
+        """Note a visitor's job, so that it can be stopped."""
+        with self._lock:
+            before = self._jobs.get((visitor, tab))
             self._jobs[visitor, tab] = job
         if before is not None:
             before.cancel()
@@ -50,8 +71,7 @@ class Page:
     def stop(self, visitor: str, tab: str = "") -> None:
         """Stop what a visitor's tab does, or all of the visitor's tabs."""
         with self._lock:
-            keys = [key for key in self._jobs if key[0] == visitor and tab in ("", key[1])]
-            jobs = [self._jobs.pop(key) for key in keys]
+            jobs = [job for (whose, which), job in self._jobs.items() if whose == visitor and tab in ("", which)]
         for job in jobs:
             job.cancel()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from speechgen.service.results import SynthesisResult
 from ..abx_panel import AbxPanel, Sounds
 from ..components import LARGEST_SEED, WAVEFORM, VoiceChoice, about, optional, said, sentence, table, value_of
 from ..results import saved
-from ..work import Page
+from ..work import Page, Update
 from .speak import missing
 
 __all__ = ["PLACE", "TITLE", "build", "missing"]
@@ -107,7 +107,11 @@ def build(page: Page) -> None:
     AbxPanel(sounds, LETTERS).build()
     workshop = Workshop()
 
-    def run(data: dict[Any, Any], request: gr.Request) -> Iterator[dict[Any, Any]]:
+    def run(data: dict[Any, Any], request: gr.Request) -> Iterator[Update]:
+        visitor = str(request.session_hash)
+        yield from page.alone(visitor, TITLE, updates(data, visitor))
+
+    def updates(data: dict[Any, Any], visitor: str) -> Generator[Update, None, None]:
         cleared = {way.sound: gr.Audio(value=None, visible=False) for way in ways}
         yield {
             **cleared,
@@ -125,7 +129,7 @@ def build(page: Page) -> None:
                 for way, wanted, vocoder in asked:
                     work = _Work(workshop, wanted, vocoder, bool(data[measured]))
                     job = page.queue.run(work)
-                    page.begin(str(request.session_hash), TITLE, job)
+                    page.begin(visitor, TITLE, job)
                     for told in page.follow(job, f"Speaking {way.letter}"):
                         yield {status: told}
                     made.append(_Made(way.letter, wanted, vocoder, *job.result()))
@@ -146,7 +150,9 @@ def build(page: Page) -> None:
     inputs = {text, count, seed, measured, *voice.inputs}.union(*(way.inputs for way in ways))
     outputs = [status, sheet, sounds, stop, *(way.sound for way in ways)]
     count.change(show, count, [way.column for way in ways], show_progress="hidden", queue=False, api_visibility="private")
-    compare.click(run, inputs, outputs, show_progress="hidden", concurrency_limit=None, api_visibility="private")
+    compare.click(
+        run, inputs, outputs, show_progress="hidden", concurrency_limit=None, trigger_mode="multiple", api_visibility="private"
+    )
     stop.click(halt, None, None, queue=False, show_progress="hidden", api_visibility="private")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from speechgen.service.dialogue import GAP_SECONDS, MAX_GAP_SECONDS, Dialogue, r
 
 from ..components import MAX_CHARACTERS, Outcome, Settings, said, sentence, table, voice_names
 from ..results import delivered
-from ..work import Page
+from ..work import Page, Update
 from .speak import missing
 
 __all__ = ["PLACE", "TITLE", "build", "missing"]
@@ -57,7 +57,11 @@ def build(page: Page) -> None:
             outcome = Outcome.build("Write a script and choose a voice for each speaker.")
             turns = gr.HTML("", visible=False)
 
-    def run(data: dict[Any, Any], request: gr.Request) -> Iterator[dict[Any, Any]]:
+    def run(data: dict[Any, Any], request: gr.Request) -> Iterator[Update]:
+        visitor = str(request.session_hash)
+        yield from page.alone(visitor, TITLE, updates(data, visitor))
+
+    def updates(data: dict[Any, Any], visitor: str) -> Generator[Update, None, None]:
         yield {
             **outcome.cleared(),
             turns: gr.HTML("", visible=False),
@@ -69,13 +73,13 @@ def build(page: Page) -> None:
             work = _Work(data[script] or "", names, settings.content(data), float(data[gap] or 0))
             with tempfile.TemporaryDirectory(prefix="speechgen-") as folder:
                 job = page.queue.run(work)
-                page.begin(str(request.session_hash), TITLE, job)
+                page.begin(visitor, TITLE, job)
                 for told in page.follow(job, f"Speaking {len(work.turns)} turns"):
                     yield {outcome.status: told}
                 spoken = job.result()
-                updates = delivered(spoken.result, outcome, Path(folder), "wav", "Done.")
-                yield {**next(updates), turns: gr.HTML(_turns(spoken), visible=True), settings.seed: spoken.result.seed}
-                yield from updates
+                made = delivered(spoken.result, outcome, Path(folder), "wav", "Done.")
+                yield {**next(made), turns: gr.HTML(_turns(spoken), visible=True), settings.seed: spoken.result.seed}
+                yield from made
         except Exception as error:  # noqa: BLE001 - told to the visitor; the queue has logged it
             yield {outcome.status: said(sentence(error), kind="bad")}
         yield {stop: gr.Button(interactive=False)}
@@ -89,7 +93,9 @@ def build(page: Page) -> None:
     script.change(ask, script, voices, show_progress="hidden", trigger_mode="always_last", api_visibility="private")
     inputs = {script, gap, *voices, *settings.inputs}
     outputs = [*outcome.parts, turns, settings.seed, stop]
-    speak.click(run, inputs, outputs, show_progress="hidden", concurrency_limit=None, api_visibility="private")
+    speak.click(
+        run, inputs, outputs, show_progress="hidden", concurrency_limit=None, trigger_mode="multiple", api_visibility="private"
+    )
     stop.click(halt, None, None, queue=False, show_progress="hidden", api_visibility="private")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from speechgen.service.results import join_chunks
 
 from ..components import FORMATS, MAX_CHARACTERS, Outcome, Settings, VoiceChoice, said, sentence
 from ..results import delivered
-from ..work import Page, Sounding
+from ..work import Page, Sounding, Update
 
 __all__ = ["PLACE", "TITLE", "build", "missing"]
 
@@ -71,13 +71,17 @@ def build(page: Page) -> None:
         with gr.Column(scale=6, min_width=340):
             outcome = Outcome.build("Press Speak, or Ctrl+Enter in the text.")
 
-    def run(data: dict[Any, Any], request: gr.Request) -> Iterator[dict[Any, Any]]:
+    def run(data: dict[Any, Any], request: gr.Request) -> Iterator[Update]:
+        visitor = str(request.session_hash)
+        yield from page.alone(visitor, TITLE, updates(data, visitor))
+
+    def updates(data: dict[Any, Any], visitor: str) -> Generator[Update, None, None]:
         yield {**outcome.cleared(), outcome.status: said("Beginning …", share=0.0), stop: gr.Button(interactive=True)}
         try:
             content = {**settings.content(data), **voice.content(data), "text": data[text] or ""}
             asked, format_asked = checked(content), data[format]
             with tempfile.TemporaryDirectory(prefix="speechgen-") as folder:
-                for update in spoken(page, asked, str(request.session_hash), data[early], outcome, Path(folder), format_asked):
+                for update in spoken(page, asked, visitor, data[early], outcome, Path(folder), format_asked):
                     seed = update.pop(SEED, None)
                     yield update if seed is None else {**update, settings.seed: seed, stop: gr.Button(interactive=False)}
         except Exception as error:  # noqa: BLE001 - told to the visitor; the queue has logged it
@@ -89,7 +93,9 @@ def build(page: Page) -> None:
 
     inputs = {text, early, format, *voice.inputs, *settings.inputs}
     outputs = [*outcome.parts, settings.seed, stop]
-    speak.click(run, inputs, outputs, show_progress="hidden", concurrency_limit=None, api_visibility="private")
+    speak.click(
+        run, inputs, outputs, show_progress="hidden", concurrency_limit=None, trigger_mode="multiple", api_visibility="private"
+    )
     stop.click(halt, None, None, queue=False, show_progress="hidden", api_visibility="private")
     file.upload(opened, file, [text, outcome.status], show_progress="hidden", api_visibility="private")
 
@@ -113,7 +119,7 @@ def checked(content: dict[str, Any]) -> SynthesisRequest:
 
 def spoken(
     page: Page, asked: SynthesisRequest, visitor: str, early: bool, outcome: Outcome, folder: Path, format: str
-) -> Iterator[dict[Any, Any]]:
+) -> Iterator[Update]:
     """Speak, and yield updates of the outcome on the way.
 
     Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from speechgen.service import voices as store
 from speechgen.service.catalog import Voice
 
 from ..components import WAVEFORM, checked_recording, recording, said, sentence, table, voice_names
-from ..work import Page
+from ..work import Page, Update
 from .speak import missing
 
 __all__ = ["PLACE", "TITLE", "build", "missing"]
@@ -74,7 +74,11 @@ def build(page: Page) -> None:
         note = said(f"{voice} is removed.", kind="good")
         return {told: note, sheet: _sheet(), changed: count + 1, remove: gr.Button(interactive=False), **gone, **asking}
 
-    def run(data: dict[Any, Any], request: gr.Request) -> Iterator[dict[Any, Any]]:
+    def run(data: dict[Any, Any], request: gr.Request) -> Iterator[Update]:
+        visitor = str(request.session_hash)
+        yield from page.alone(visitor, TITLE, updates(data, visitor))
+
+    def updates(data: dict[Any, Any], visitor: str) -> Generator[Update, None, None]:
         yield {status: said("Beginning …", share=0.0), stop: gr.Button(interactive=True)}
         try:
             wanted, path = (data[name] or "").strip(), data[source]
@@ -83,7 +87,7 @@ def build(page: Page) -> None:
                 raise UserError("there is no recording yet: upload one, or use the microphone")
             work = _Work(wanted, checked_recording(Path(path)), bool(data[again]))
             job = page.queue.run(work)
-            page.begin(str(request.session_hash), TITLE, job)
+            page.begin(visitor, TITLE, job)
             for line in page.follow(job, f"Encoding {wanted}"):
                 yield {status: line}
             info = job.result()
@@ -101,7 +105,14 @@ def build(page: Page) -> None:
     remove.click(lambda: [gr.Button(visible=True)] * 2, None, [sure, keep], **quiet)
     keep.click(lambda: [gr.Button(visible=False)] * 2, None, [sure, keep], **quiet)
     sure.click(delete, [chosen, changed], [told, sheet, changed, remove, chosen, sound, sure, keep], **quiet)
-    add.click(run, {name, source, again, changed}, [status, sheet, changed, stop], concurrency_limit=None, **quiet)
+    add.click(
+        run,
+        {name, source, again, changed},
+        [status, sheet, changed, stop],
+        concurrency_limit=None,
+        trigger_mode="multiple",
+        **quiet,
+    )
     stop.click(halt, None, None, queue=False, **quiet)
 
 

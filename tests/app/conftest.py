@@ -1,0 +1,108 @@
+"""The page in a process of its own, with tiny checkpoints, and a browser to look at it.
+
+The browser is the system's Chromium or Chrome, driven by Playwright. Where either is missing, the tests that are marked
+`browser` are skipped and say so. Pictures of the page are left in runs/screenshots.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from speechgen.audio.io import write_audio
+from tests.tiny import RATE, home, make_home, tiny_home, voice_like, write_pipeline
+
+__all__ = ["home", "tiny_home"]
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+WIDTH, HEIGHT = 1280, 1000
+OFFLINE = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="session")
+def page_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home whose default pipeline is a tiny one."""
+    home = make_home(tmp_path_factory.mktemp("page") / "home")
+    write_pipeline(home, "default")
+    return home
+
+
+@pytest.fixture(scope="session")
+def address(page_home: Path, repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where the page answers; `speechgen app` serves it."""
+    folder = tmp_path_factory.mktemp("served")
+    environment = {**os.environ, **OFFLINE, "SPEECHGEN_HOME": str(page_home), "TMPDIR": str(folder)}
+    command = [sys.executable, "-u", "-m", "speechgen", "app", "--port", "0", "--device", "cpu"]
+    with (folder / "log").open("w+") as log:
+        with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=log, text=True) as process:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert "http://" in line, (folder / "log").read_text()
+            yield next(word for word in line.split() if word.startswith("http://"))
+            process.terminate()
+            process.wait(30)
+
+
+@pytest.fixture(scope="session")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recording to upload."""
+    path = tmp_path_factory.mktemp("recordings") / "my voice.wav"
+    write_audio(path, voice_like(3.0, pitch=180.0), RATE)
+    return path
+
+
+@pytest.fixture(scope="session")
+def browser(reference: Path) -> Iterator[Any]:
+    """A headless browser whose microphone hears the reference."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is installed (Debian: apt-get install chromium)")
+    playwright = pytest.importorskip("playwright.sync_api", reason="no driver for the browser: pip install playwright")
+    arguments = ["--no-sandbox", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream", "--mute-audio"]
+    arguments += [f"--use-file-for-fake-audio-capture={reference}"]
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=found, args=arguments)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def open_page(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
+    """Open the page, light or dark, in a window of its own; at the end nothing may have been fetched from elsewhere."""
+    contexts, strange = [], []
+
+    def watch(request: Any) -> None:
+        if not request.url.startswith((address, "data:", "blob:")):
+            strange.append(request.url)
+
+    def begin(look: str = "light", width: int = WIDTH) -> Any:
+        context = browser.new_context(
+            color_scheme=look, viewport={"width": width, "height": HEIGHT}, permissions=["microphone"], accept_downloads=True
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(90_000)
+        page.on("request", watch)
+        page.goto(address)
+        page.locator("#speak").wait_for()
+        return page
+
+    yield begin
+    for context in contexts:
+        context.close()
+    assert strange == []
+
+
+@pytest.fixture(scope="session")
+def shots(repository: Path) -> Path:
+    """Where pictures of the page are left."""
+    folder = repository / "runs" / "screenshots"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
