@@ -240,9 +240,9 @@ def test_what_the_crop_disturbs_is_not_learnt_from():
     objective = WaveGradObjective(network(), PLAIN, WaveGradObjectiveConfig())
     start, stop = 40 * 256, 100 * 256
     signal, given = objective._learnt(audio[:, start:stop], generator(0))
-    assert signal.shape == (2, 52 * 256) and given.shape == (2, 53, 100)
-    torch.testing.assert_close(given, log_mel(audio, MEL)[:, 44:97], rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(signal, audio[:, 44 * 256 : 96 * 256])
+    assert signal.shape == (2, 56 * 256) and given.shape == (2, 57, 100)
+    torch.testing.assert_close(given, log_mel(audio, MEL)[:, 42:99], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(signal, audio[:, 42 * 256 : 98 * 256])
     with pytest.raises(UserError, match="raise data.crop_seconds"):
         objective._learnt(audio[:, : 8 * 256], generator(0))
 

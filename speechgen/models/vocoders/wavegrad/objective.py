@@ -73,7 +73,8 @@ class WaveGradObjective:
         audio = audio[:, : audio.shape[-1] // hop * hop]
         mel = log_mel(audio, settings)  # [B, T, M]
         signal = whitened(audio, mel, self.config)
-        margin = -(-settings.n_fft // hop)  # half a window for the mel, another half for the filter
+        # Half a window for the mel, and another half for the filter that is made of it.
+        margin = -(-settings.n_fft // (2 * hop)) * (2 if self.config.prior == "spectral" else 1)
         frames = mel.shape[1] - 1 - 2 * margin
         if frames < 1:
             raise UserError(
