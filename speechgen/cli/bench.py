@@ -1,9 +1,9 @@
-"""`speechgen bench synth`: how fast a pipeline speaks on this machine, beside another system."""
+"""`speechgen bench synth`, `speechgen bench vocoders`: how fast we are on this machine, beside other systems."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +14,7 @@ from speechgen.core.errors import UserError
 
 if TYPE_CHECKING:
     from speechgen.service.bench import BenchReport, Speed
+    from speechgen.service.bench_vocoders import VocoderBench
 
 __all__ = ["bench"]
 
@@ -67,11 +68,78 @@ def synth(
         _print(report)
 
 
+@bench.command("vocoders")
+def vocoders(
+    vocoder: Annotated[
+        list[str] | None, typer.Option("--vocoder", help="NAME or NAME:steps=25; repeatable. Default: all installed.")
+    ] = None,
+    seconds: Annotated[float, typer.Option("--seconds", min=0.1, help="Sound to render at a time.")] = 5.0,
+    runs: Annotated[int, typer.Option("--runs", min=1, help="How often each renders, behind two warm-ups.")] = 10,
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=1, help="CPU threads; otherwise as many as torch takes.")
+    ] = None,
+    peers: Annotated[bool, typer.Option("--peers/--no-peers", help="HiFi-GAN and EnCodec's decoder beside ours.")] = True,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Show no progress.")] = False,
+) -> None:
+    """Measure vocoders side by side: real-time factor, work, share of the machine's peak, memory."""
+    use_offline()
+
+    from speechgen.service.bench_vocoders import bench_vocoders
+    from speechgen.service.engine import Engine
+
+    with progress_bar("measuring", quiet=quiet) as progress:
+        report = bench_vocoders(
+            Engine(device), vocoder or (), seconds=seconds, runs=runs, threads=threads, with_peers=peers, progress=progress
+        )
+    if as_json:
+        typer.echo(report.to_json())
+    else:
+        _print_vocoders(report)
+
+
+def _print_vocoders(report: VocoderBench) -> None:
+    """Print a row for each vocoder, and below it under which conditions it was measured."""
+    rows = [
+        [
+            name,
+            f"{speed.rtf.p50:.3f}",
+            f"{speed.rtf.p95:.3f}",
+            f"{speed.macs / 1e9:.2f} G",
+            f"{speed.gemm_share:.0%}",
+            "–" if speed.memory_mb is None else f"{speed.memory_mb:.0f} MB",
+            f"{speed.parameters / 1e6:.1f} M",
+        ]
+        for name, speed in report.vocoders.items()
+    ]
+    _print_table(["", "rtf p50", "rtf p95", "MAC/s of sound", "of GEMM peak", "memory", "parameters"], rows)
+    threads = "" if report.threads == 1 else "s"
+    typer.echo(
+        f"{report.runs} runs of {report.seconds:g} s in turns; GEMM peak {report.gemm_flops / 1e9:.0f} GFLOP/s (float32); "
+        f"{report.device}, {report.threads} thread{threads}, torch {report.torch}; {report.machine}"
+    )
+    for name, speed in report.vocoders.items():
+        typer.echo(f"{name}: {speed.how}")
+    for line in report.skipped:
+        typer.echo(line)
+
+
 def _print(report: BenchReport) -> None:
     """Print the table, and below it under which conditions it was measured."""
     other = report.comparison
-    heads = ["", report.pipeline] + ([other.name] if other else [])
-    rows = _rows(report)
+    _print_table(["", report.pipeline] + ([other.name] if other else []), _rows(report))
+    texts, threads = ("" if count == 1 else "s" for count in (report.texts, report.threads))
+    typer.echo(
+        f"{report.texts} text{texts}, {report.runs} runs, voice {report.voice}; {report.device}, "
+        f"{report.threads} thread{threads}, {report.dtype}, torch {report.torch}; {report.machine}"
+    )
+    if other:
+        typer.echo(f"{other.name}: {other.how}")
+
+
+def _print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print labels at the left and figures at the right, dressed on a terminal."""
     if sys.stdout.isatty():
         from rich.box import SIMPLE_HEAD
         from rich.console import Console
@@ -83,21 +151,14 @@ def _print(report: BenchReport) -> None:
         for row in rows:
             table.add_row(*row)
         Console().print(table)
-    else:
-        widths = [max(len(row[index]) for row in (heads, *rows)) for index in range(len(heads))]
-        for row in (heads, *rows):
-            label, *cells = (
-                cell.rjust(width) if index else cell.ljust(width)
-                for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-            )
-            typer.echo("  ".join((label, *cells)).rstrip())
-    texts, threads = ("" if count == 1 else "s" for count in (report.texts, report.threads))
-    typer.echo(
-        f"{report.texts} text{texts}, {report.runs} runs, voice {report.voice}; {report.device}, "
-        f"{report.threads} thread{threads}, {report.dtype}, torch {report.torch}; {report.machine}"
-    )
-    if other:
-        typer.echo(f"{other.name}: {other.how}")
+        return
+    widths = [max(len(row[index]) for row in (heads, *rows)) for index in range(len(heads))]
+    for row in (heads, *rows):
+        label, *cells = (
+            cell.rjust(width) if index else cell.ljust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        typer.echo("  ".join((label, *cells)).rstrip())
 
 
 def _rows(report: BenchReport) -> list[list[str]]:

@@ -10,7 +10,8 @@ plot       the picture: words, waveform, mel, phones and tokens over one time ax
 catalog    finds checkpoints, pipelines and voices
 voices     stored voices, and the voice of a request
 devices    names of devices, and what is really there
-bench      how fast a pipeline speaks here, beside another system
+bench      how fast a pipeline speaks here, beside another system; bench_vocoders: how fast vocoders render
+peers      the other systems; machine: time, peak and memory of this one
 evaluate   figures of pipelines and tokenizers
 vocoders   vocoders by name, side by side
 doctor     is everything here that speaking needs

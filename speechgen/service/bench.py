@@ -7,25 +7,21 @@ and streamed up to the first sound. The comparison runs behind it in the same pr
 from __future__ import annotations
 
 import json
-import math
-import os
-import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from speechgen.core.errors import UserError
 from speechgen.core.protocols import Progress
-from speechgen.evaluation.optional import require
 from speechgen.evaluation.speed import Percentiles, peak_memory_bytes, percentiles, real_time_factor
 from speechgen.pipeline.stages import Stages
 from speechgen.service.engine import Engine
+from speechgen.service.machine import describe, now, using_threads
+from speechgen.service.peers import load_transformers, time_vits
 from speechgen.service.requests import SynthesisRequest
 from speechgen.service.results import SynthesisResult
 
@@ -132,7 +128,7 @@ def bench_synthesis(
     """
     if compare is not None and compare not in COMPARISONS:
         raise UserError(f"cannot compare with {compare!r}: allowed: {', '.join(COMPARISONS)}")
-    transformers = None if compare is None else require("transformers", install='"speechgen[train]"')
+    transformers = None if compare is None else load_transformers()
     total = len(requests) * runs * (2 if compare is None else 3)
     done = 0
 
@@ -142,15 +138,12 @@ def bench_synthesis(
         if progress is not None:
             progress(done, total)
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads or before)
-    try:
+    with using_threads(threads):
         report, spoken = _measure(engine, requests, runs, step)
         if transformers is None:
             return report
-        return replace(report, comparison=_measure_vits(transformers, engine.device, spoken, step))
-    finally:
-        torch.set_num_threads(before)
+        other = time_vits(transformers, engine.device, spoken, step)
+        return replace(report, comparison=Comparison("vits", _speed(other.work, other.audio, [other.network]), other.how))
 
 
 def _measure(
@@ -195,7 +188,7 @@ def _measure(
         dtype=" + ".join(sorted({str(p.dtype).removeprefix("torch.") for net in networks for p in net.parameters()})),
         device=first.device,
         torch=torch.__version__,
-        machine=f"{_processor()}, {os.cpu_count()} cores",
+        machine=describe(),
         comparison=None,
     )
     texts = [request.text for _ in range(runs) for request in requests]
@@ -224,11 +217,11 @@ def _timed(stages: Stages, device: torch.device) -> Iterator[dict[str, float]]:
 
     @contextmanager
     def clock(name: str) -> Iterator[None]:
-        started = _now(device)
+        started = now(device)
         try:
             yield
         finally:
-            spent[name] += _now(device) - started
+            spent[name] += now(device) - started
 
     methods = [(name, getattr(stages, name), method) for name, method in STAGES.items()]
     for name, stage, method in methods:
@@ -240,71 +233,7 @@ def _timed(stages: Stages, device: torch.device) -> Iterator[dict[str, float]]:
             delattr(stage, method)
 
 
-def _now(device: torch.device) -> float:
-    """The time when all work that was given to the device is done."""
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)
-    return time.perf_counter()
-
-
 def _networks(stages: Stages) -> list[nn.Module]:
     """Every network that a stage holds."""
     parts = (stages.tokenizer, stages.semantic, stages.acoustic, stages.vocoder)
     return [value for part in parts for value in vars(part).values() if isinstance(value, nn.Module)]
-
-
-def _processor() -> str:
-    """What the system calls its processor."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def _measure_vits(
-    transformers: Any, device: torch.device, spoken: Sequence[tuple[str, float]], step: Callable[[], None]
-) -> Comparison:
-    """Time the published default size of VITS on the same texts, its output as long as ours.
-
-    Args:
-        transformers: the package.
-        device: where to run.
-        spoken: texts and the seconds of sound to make of each; the first one warms up, too.
-        step: called after each.
-    """
-    work, audio = [], []
-    with torch.random.fork_rng(), torch.inference_mode():
-        torch.manual_seed(0)
-        config = transformers.VitsConfig()
-        model = transformers.VitsModel(config).eval().to(device)
-        frame = math.prod(config.upsample_rates) / config.sampling_rate  # seconds
-        for text, seconds in (spoken[0], *spoken):
-            # A symbol for every character, and a blank before, between and behind them, as its own tokenizer does it.
-            ids = torch.zeros(1, 2 * len(text) + 1, dtype=torch.long)
-            ids[0, 1::2] = torch.tensor([1 + ord(char) % (config.vocab_size - 1) for char in text])
-            # The duration predictor works as ever, but what it found is replaced.
-            hook = model.duration_predictor.register_forward_hook(_lasting(round(seconds / frame), ids.shape[1], device))
-            started = _now(device)
-            waveform = model(ids.to(device)).waveform
-            work.append(_now(device) - started)
-            audio.append(waveform.shape[-1] / config.sampling_rate)
-            hook.remove()
-            if len(work) > 1:
-                step()
-    how = (
-        f"VitsModel(VitsConfig()) of transformers {transformers.__version__}, random weights, "
-        f"{config.sampling_rate / 1000:g} kHz, the same characters with blanks between; "
-        "its predicted durations are computed and then replaced by even ones, "
-        "so that its sound is as long as the pipeline's"
-    )
-    return Comparison("vits", _speed(work[1:], audio[1:], [model]), how)
-
-
-def _lasting(frames: int, symbols: int, device: torch.device) -> Callable[[nn.Module, Any, Tensor], Tensor]:
-    """Return a forward hook that gives log durations of `symbols` symbols which take `frames` frames in all, evenly."""
-    edges = torch.arange(symbols + 1, device=device) * frames // symbols
-    durations = edges.diff().float()[None, None]  # [1, 1, S]
-    logarithms = (durations - 0.5).clamp(min=0).log()  # the model rounds up
-    return lambda module, arguments, output: logarithms

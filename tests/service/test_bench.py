@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from speechgen.core.errors import UserError
-from speechgen.service import bench
+from speechgen.service import bench, peers
 from speechgen.service.engine import Engine
 from speechgen.service.requests import SynthesisRequest
 
@@ -50,7 +50,7 @@ def test_the_same_work_is_timed_that_the_engine_does(engine, requests, monkeypat
     """Reference: a stage that takes known time is charged with it, and with no other's."""
     stages = engine.load("tiny").stages
     clock = iter(range(10**6))
-    monkeypatch.setattr(bench, "_now", lambda device: float(next(clock)))
+    monkeypatch.setattr(bench, "now", lambda device: float(next(clock)))
     with bench._timed(stages, torch.device("cpu")) as spent:
         engine.synthesize(requests[0].model_copy(update={"seed": 0}))
         assert spent == {"tokenizer": 1.0, "semantic": 1.0, "acoustic": 1.0, "vocoder": 1.0}
@@ -95,7 +95,7 @@ def test_the_other_system_makes_as_much_sound_from_the_same_texts(engine, reques
 
 @pytest.mark.parametrize(("frames", "symbols"), [(275, 151), (60, 151), (10, 3)])
 def test_durations_are_whole_even_and_as_long_as_asked(frames, symbols):
-    logarithms = bench._lasting(frames, symbols, torch.device("cpu"))(torch.nn.Identity(), (), torch.zeros(1))
+    logarithms = peers._lasting(frames, symbols, torch.device("cpu"))(torch.nn.Identity(), (), torch.zeros(1))
     durations = torch.ceil(torch.exp(logarithms))
     assert durations.shape == (1, 1, symbols) and int(durations.sum()) == frames
     assert durations.max() - durations.min() <= 1
