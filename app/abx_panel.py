@@ -13,9 +13,12 @@ import gradio as gr
 from speechgen.service import UserError
 
 from .abx import AbxTest, answers_file, store
-from .components import WAVEFORM, said, sentence
+from .components import said, sentence
 
 __all__ = ["AbxPanel", "Sounds"]
+
+BLIND = gr.WaveformOptions(show_recording_waveform=False)
+"""Waveforms would tell the sounds apart at a glance."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,7 @@ class AbxPanel:
             told = gr.HTML(said("Compare first, then begin the test.", kind="idle"), elem_id="abx-told")
             with gr.Row(visible=False) as listening:
                 players = [
-                    gr.Audio(
-                        label=name, interactive=False, buttons=[], waveform_options=WAVEFORM, elem_id=f"abx-{name[0].lower()}"
-                    )
+                    gr.Audio(label=name, interactive=False, buttons=[], waveform_options=BLIND, elem_classes="blind")
                     for name in ("The one", "The other", "X")
                 ]
             with gr.Row(visible=False) as answering:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -301,7 +302,7 @@ def said(
     attributes += f' data-halt="{html.escape(halt)}"' if halt else ""
     role = "alert" if kind == "bad" else "status"
     bar = "" if share is None else f'<div class="bar"><span style="width: {100 * min(1.0, share):.1f}%"></span></div>'
-    lines = "".join(f"<li>{html.escape(line)}</li>" for line in dict.fromkeys(warnings))
+    lines = "".join(f"<li>{html.escape(_on_page(line))}</li>" for line in dict.fromkeys(warnings))
     listed = f"<ul>{lines}</ul>" if lines else ""
     return f'<div class="job {kind}" role="{role}"{attributes}>{html.escape(text)}{bar}{listed}</div>'
 
@@ -310,10 +311,15 @@ def sentence(error: Exception, recording: Any = None) -> str:
     """One plain sentence for an error; paths of uploads are not told."""
     if not isinstance(error, UserError):
         return f"Something went wrong that should not ({type(error).__name__}): the log of the program has the details."
-    text = " ".join(str(error).split())
+    text = _on_page(" ".join(str(error).split()))
     for path in [str(recording)] if recording else []:
         text = text.replace(path, "the recording")
     return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '!', '?')) else '.'}"
+
+
+def _on_page(message: str) -> str:
+    """Options of the command have the same names on the page, without dashes."""
+    return re.sub(r"(?<!\S)--([a-z][a-z-]+)", r"\1", message)
 
 
 def figures(values: Mapping[str, str]) -> str:

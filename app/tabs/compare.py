@@ -52,6 +52,7 @@ class _Way:
             pipeline = gr.Dropdown(known, value="default" if "default" in known else known[0], label="Pipeline")
             vocoder = gr.Dropdown([OWN, *vocoders()], value=OWN, label="Vocoder")
             steps, guidance = optional("steps"), optional("guidance")
+            steps.value = "16" if letter == "B" else ""  # so that there is something to hear
             sound = gr.Audio(
                 label=letter, interactive=False, visible=False, buttons=["download"], waveform_options=WAVEFORM,
                 elem_classes="finished-sound",

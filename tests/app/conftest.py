@@ -40,14 +40,16 @@ def address(page_home: Path, repository: Path, tmp_path_factory: pytest.TempPath
     folder = tmp_path_factory.mktemp("served")
     environment = {**os.environ, **OFFLINE, "SPEECHGEN_HOME": str(page_home), "TMPDIR": str(folder)}
     command = [sys.executable, "-u", "-m", "speechgen", "app", "--port", "0", "--device", "cpu"]
-    with (folder / "log").open("w+") as log:
-        with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=log, text=True) as process:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            assert "http://" in line, (folder / "log").read_text()
-            yield next(word for word in line.split() if word.startswith("http://"))
-            process.terminate()
-            process.wait(30)
+    with (
+        (folder / "log").open("w+") as log,
+        subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=log, text=True) as process,
+    ):
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert "http://" in line, (folder / "log").read_text()
+        yield next(word for word in line.split() if word.startswith("http://"))
+        process.terminate()
+        process.wait(30)
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import time
 from collections.abc import Callable
@@ -79,6 +80,18 @@ def test_a_typed_text_is_spoken_and_drawn(open_page: Callable[..., Any], shots: 
     figures = page.locator(".figures-grid").inner_text()
     assert all(word in figures for word in ("Sound", "Real-time factor", "First sound after"))
     page.screenshot(path=shots / "speak-light.png", full_page=True)
+
+
+def test_the_page_is_ready_soon(open_page: Callable[..., Any]):
+    if os.getloadavg()[0] > (os.cpu_count() or 1):
+        pytest.skip("the machine is busy with other work: times mean nothing")
+    open_page()  # what the server makes once is made
+    seconds = []
+    for _ in range(3):
+        begun = time.monotonic()
+        open_page()
+        seconds.append(time.monotonic() - begun)
+    assert min(seconds) < 3
 
 
 def test_sound_is_played_while_the_rest_is_made(open_page: Callable[..., Any]):
@@ -306,5 +319,8 @@ def luminance(page: Any) -> float:
 
 def test_a_narrow_window_has_everything_below_one_another(open_page: Callable[..., Any], shots: Path):
     page = open_page(width=420)
+    page.get_by_text("Examples").first.wait_for()
+    box = page.locator("#look-switch").bounding_box()
+    assert box["x"] >= 0 and box["x"] + box["width"] <= 420
     assert page.evaluate("() => document.documentElement.scrollWidth") <= 420
     page.screenshot(path=shots / "speak-narrow.png", full_page=True)
