@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from speechgen.cli.console import output_path
+from speechgen.cli.console import check_folder, output_path
 
 __all__ = ["vocode"]
 
@@ -20,6 +20,7 @@ def vocode(
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="Change an option of the vocoder: --set steps=25; repeatable.")
     ] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", help="Also draw original and copy into this PNG.")] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="For vocoders that draw noise.")] = 0,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
@@ -27,11 +28,15 @@ def vocode(
 ) -> None:
     """Turn a recording into a mel and back: copy synthesis."""
     out = output_path(out, None)
+    if plot is not None:
+        check_folder(plot)
 
     from speechgen.service.engine import Engine
 
     result = Engine(device).vocode(audio, vocoder, seed, changes or ())
     result.save(out)
+    if plot is not None:
+        result.plot(plot)
     if as_json:
         typer.echo(json.dumps({"path": str(out), **result.report()}, ensure_ascii=False))
     elif not quiet:

@@ -210,6 +210,7 @@ class Engine:
             load_seconds=loaded - started,
             synthesis_seconds=time.perf_counter() - loaded,
             provenance=provenance(f"vocoder {Path(vocoder).name}", seed),
+            original=resample(recording, made.rate).samples[0],
         )
 
     @torch.inference_mode()

@@ -1,6 +1,7 @@
 """One picture of generated speech: words, waveform, mel spectrogram, phonemes and semantic tokens over one time axis.
 
-Figures are made without pyplot and draw with fixed fonts and sizes: nothing of matplotlib's global state is changed.
+A copy is drawn below its original. Figures are made without pyplot and draw with fixed fonts and sizes: nothing of matplotlib's
+global state is changed.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["LONGEST_SECONDS", "draw", "spread"]
+__all__ = ["LONGEST_SECONDS", "draw", "draw_copy", "spread"]
 
 LONGEST_SECONDS = 20.0
 """Longer sound is drawn up to here."""
@@ -54,6 +55,16 @@ class _Picture:
     pieces: list[Alignment]
 
 
+@dataclass(frozen=True)
+class _Row:
+    """The seconds from `start` to `stop` of a picture, and what is written above them."""
+
+    picture: _Picture
+    start: float
+    stop: float
+    title: str = ""
+
+
 def draw(samples: Tensor, rate: int, alignment: Sequence[Alignment] = ()) -> Figure:
     """Draw the first LONGEST_SECONDS of a sound, in as many rows of equal length as keep the phones legible.
 
@@ -62,33 +73,55 @@ def draw(samples: Tensor, rate: int, alignment: Sequence[Alignment] = ()) -> Fig
         rate: samples per second.
         alignment: pieces of text within it; without any, waveform and mel are drawn alone.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     total = len(samples) / rate
     seconds = min(total, LONGEST_SECONDS)
     picture = _picture(samples[: round(seconds * rate)].float(), rate, alignment)
-    rows = max(1, math.ceil(seconds / ROW_SECONDS))
-    heights = HEIGHTS if picture.pieces else HEIGHTS[:2]
-    top, bottom = 0.06 + (LINE if picture.pieces else 0), 0.22
+    count = max(1, math.ceil(seconds / ROW_SECONDS))
+    rows = [_Row(picture, seconds * row / count, seconds * (row + 1) / count) for row in range(count)]
+    return _draw(rows, f"first {seconds:.0f} s of {total:.1f} s" if total > seconds else "")
+
+
+def draw_copy(original: Tensor, copy: Tensor, rate: int, name: str) -> Figure:
+    """Draw a recording and, below it, what a vocoder made of its mel; the first ROW_SECONDS at most.
+
+    Args:
+        original: [L] in [-1, 1], longer than half a window of the mel.
+        copy: [L] in [-1, 1], likewise.
+        rate: samples per second of both.
+        name: of the vocoder.
+    """
+    total = min(len(original), len(copy)) / rate
+    seconds = min(total, ROW_SECONDS)
+    pictures = (_picture(samples[: round(seconds * rate)].float(), rate, ()) for samples in (original, copy))
+    rows = [_Row(picture, 0.0, seconds, title) for picture, title in zip(pictures, ("original", name), strict=True)]
+    return _draw(rows, f"first {seconds:.0f} s of {total:.1f} s" if total > seconds else "")
+
+
+def _draw(rows: Sequence[_Row], title: str) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    heights = HEIGHTS if rows[0].picture.pieces else HEIGHTS[:2]
+    top, bottom = 0.06 + (LINE if rows[0].picture.pieces or rows[0].title else 0), 0.22
     row_height = top + sum(heights) + SPACE * (len(heights) - 1) + bottom
-    height = rows * row_height + LINE * (1 + (total > seconds))
+    height = len(rows) * row_height + LINE * (1 + bool(title))
     figure = Figure(figsize=(WIDTH, height), dpi=DPI)
     FigureCanvasAgg(figure)
     above = height
-    if total > seconds:
-        figure.text(0.5, 1 - 0.05 / height, f"first {seconds:.0f} s of {total:.1f} s", va="top", ha="center", **_font(SIZE))
+    if title:
+        figure.text(0.5, 1 - 0.05 / height, title, va="top", ha="center", **_font(SIZE))
         above -= LINE
-    for row in range(rows):
-        limits = (seconds * row / rows, seconds * (row + 1) / rows)
+    for number, row in enumerate(rows):
         axes: list[Axes] = []
-        edge = above - row * row_height - top
+        edge = above - number * row_height - top
+        if row.title:
+            figure.text(LEFT / WIDTH, (edge + 0.05) / height, row.title, va="bottom", ha="left", **_font(SIZE))
         for size in heights:
             edge -= size
             place = (LEFT / WIDTH, edge / height, 1 - (LEFT + RIGHT) / WIDTH, size / height)
-            axes.append(figure.add_axes(place, xlim=limits, sharex=axes[0] if axes else None))
+            axes.append(figure.add_axes(place, xlim=(row.start, row.stop), sharex=axes[0] if axes else None))
             edge -= SPACE
-        _draw_row(axes, picture)
+        _draw_row(axes, row.picture)
     axes[-1].set_xlabel("time (s)", labelpad=2, **_font(SIZE))
     return figure
 

@@ -38,6 +38,7 @@ class SynthesisResult:
         warnings: what the user should know.
         provenance: what is written into the metadata of every file.
         alignment: where phones and tokens of each piece lie, if the models tell.
+        original: [L] what was copied, at the same rate, if this is a copy.
     """
 
     samples: Tensor = field(repr=False)
@@ -53,6 +54,7 @@ class SynthesisResult:
     warnings: tuple[str, ...] = ()
     provenance: str = "synthetic speech"
     alignment: tuple[Alignment, ...] = field(default=(), repr=False)
+    original: Tensor | None = field(default=None, repr=False)
 
     @property
     def seconds(self) -> float:
@@ -98,15 +100,19 @@ class SynthesisResult:
     def plot(self, path: str | Path) -> Path:
         """Draw words, waveform, mel spectrogram, phones and tokens into a PNG; the file appears whole or not at all.
 
-        Copied sound has waveform and mel alone. Sound longer than 20 s is drawn up to there.
+        Of copied sound, waveform and mel are drawn below those of the original, 5 s at most. Other sound longer than 20 s is
+        drawn up to there.
 
         Raises:
             UserError: the disk refuses.
         """
-        from speechgen.service.plot import draw  # matplotlib takes a while
+        from speechgen.service.plot import draw, draw_copy  # matplotlib takes a while
 
         path = Path(path)
-        figure = draw(self.samples, self.rate, self.alignment)
+        if self.original is None:
+            figure = draw(self.samples, self.rate, self.alignment)
+        else:
+            figure = draw_copy(self.original, self.samples, self.rate, Path(self.pipeline).name)
         try:
             with written_beside(path) as beside:
                 figure.savefig(beside, format="png", metadata={"Description": self.provenance})

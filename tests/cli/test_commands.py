@@ -83,8 +83,10 @@ def test_the_format_gives_the_suffix_and_the_plot_is_drawn(here):
 
 def test_vocode_copies_a_recording(here, capsys):
     write_audio(here / "in.wav", voice_like(2.0), RATE)
-    assert run(["vocode", "in.wav", "--vocoder", "tiny-vocoder", "-o", "copy.wav", "--json"]) == 0
+    command = ["vocode", "in.wav", "--vocoder", "tiny-vocoder", "-o", "copy.wav", "--json"]
+    assert run([*command, "--plot", "copy.png"]) == 0
     assert json.loads(capsys.readouterr().out)["seconds"] == pytest.approx(2.0, abs=0.02)
+    assert (here / "copy.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_models_lists_shows_and_verifies(here, home, capsys):

@@ -2,19 +2,69 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
 from speechgen.audio.spectrogram import log_mel
 from speechgen.core.random import generator
-from speechgen.models.vocoders.vocos.config import VocosConfig, VocosObjectiveConfig
+from speechgen.core.types import Mel, MelSettings
+from speechgen.models.vocoders.vocos.config import VocosConfig, VocosObjectiveConfig, VocosOptions
+from speechgen.models.vocoders.vocos.generate import CHUNK_FRAMES, VocosGenerator
 from speechgen.models.vocoders.vocos.model import SpectrumHead, Vocos
 from speechgen.models.vocoders.vocos.objective import VocosObjective
-from tests.models.systems import MEL, batch, build
+from tests.models.systems import MEL, batch, build, mel
+
+OPTIONS = VocosOptions()
 
 
 def network() -> Vocos:
     return build("vocos").network
+
+
+def vocoder() -> VocosGenerator:
+    return VocosGenerator(network(), VocosConfig.tiny())
+
+
+def test_long_mels_are_rendered_in_chunks_that_join_without_a_seam(monkeypatch):
+    rows, made = mel(300, 170), vocoder()
+    whole = made.generate(rows, options=OPTIONS, rng=generator(0))
+    monkeypatch.setattr("speechgen.models.vocoders.vocos.generate.CHUNK_FRAMES", 64)
+    calls = []
+    parts = made.generate(rows, options=OPTIONS, rng=generator(0), progress=lambda done, total: calls.append((done, total)))
+    torch.testing.assert_close(parts.samples, whole.samples, rtol=1e-4, atol=1e-5)
+    assert torch.equal(parts.lengths, whole.lengths) and calls == [(done, 8) for done in range(1, 9)]
+
+
+def test_ten_minutes_are_never_held_at_once(monkeypatch):
+    """The network sees at most a chunk and what it reaches on either side."""
+    made, seen = vocoder(), []
+    monkeypatch.setattr(
+        made.network, "forward", lambda mel: seen.append(mel.shape[1]) or torch.zeros(1, (mel.shape[1] - 1) * 256)
+    )
+    frames = 600 * 24000 // 256
+    audio = made.generate(Mel(torch.zeros(1, frames, 100), torch.tensor([frames]), MEL), options=OPTIONS, rng=generator(0))
+    assert audio.samples.shape == (1, (frames - 1) * 256) and max(seen) <= CHUNK_FRAMES + 2 * made.reach_frames + 1
+
+
+def test_one_frame_is_no_sound():
+    audio = vocoder().generate(mel(5, 1), options=OPTIONS, rng=generator(0))
+    assert audio.lengths.tolist() == [4 * 256, 0]
+    assert vocoder().generate(mel(1), options=OPTIONS, rng=generator(0)).samples.shape == (1, 0)
+
+
+def test_what_is_wrong_with_a_mel_is_named():
+    broken = mel(5, 4)
+    broken.values[0, 2, 7] = math.nan
+    with pytest.raises(ValueError, match="row 0 of the mel holds values that are not finite"):
+        vocoder().generate(broken, options=OPTIONS, rng=generator(0))
+    padded = mel(5, 4)
+    padded.values[1, 4] = math.nan  # behind the end
+    assert vocoder().generate(padded, options=OPTIONS, rng=generator(0)).samples.isfinite().all()
+    other = Mel(torch.zeros(1, 5, 80), torch.tensor([5]), MelSettings(num_bins=80))
+    with pytest.raises(ValueError, match="the mel given has num_bins 80 instead of 100"):
+        vocoder().generate(other, options=OPTIONS, rng=generator(0))
 
 
 @pytest.mark.parametrize("frames", [2, 3, 10])

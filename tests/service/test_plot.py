@@ -7,7 +7,7 @@ from PIL import Image
 
 from speechgen.pipeline.alignment import Alignment
 from speechgen.service.engine import Engine
-from speechgen.service.plot import DPI, LONGEST_SECONDS, WIDTH, draw, spread
+from speechgen.service.plot import DPI, LONGEST_SECONDS, WIDTH, draw, draw_copy, spread
 from speechgen.service.requests import SynthesisRequest
 from speechgen.service.results import SynthesisResult
 from speechgen.text.phonemes import Phonemizer
@@ -82,6 +82,15 @@ def test_the_picture_is_as_wide_as_a_page_and_says_where_it_comes_from(alignment
         assert image.text["Description"] == "synthetic speech; seed 0"
         assert image.info["dpi"][0] == pytest.approx(DPI, abs=1)
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_a_copy_is_drawn_below_its_original_over_the_same_time():
+    figure = draw_copy(voice_like(7.0), voice_like(6.9, pitch=180.0), RATE, "some-vocoder")
+    assert [text.get_text() for text in figure.texts] == ["first 5 s of 6.9 s", "original", "some-vocoder"]
+    parts = [axis for axis in figure.axes if axis.get_xlim() == (0, 5)]
+    above, below = parts[:2], parts[2:]
+    assert len(below) == 2 and above[1].get_position().y0 > below[0].get_position().y1
+    assert (above[1].images[0].get_array() != below[1].images[0].get_array()).any()
 
 
 def test_drawing_changes_nothing_of_matplotlib(alignment, tmp_path):
