@@ -19,7 +19,7 @@ from speechgen.service import catalog
 from speechgen.service.engine import Engine
 from speechgen.service.requests import SynthesisRequest
 
-__all__ = ["TokenizerReport", "measure_pipeline", "measure_tokenizer", "read_sentences"]
+__all__ = ["PipelineReport", "TokenizerReport", "measure_pipeline", "measure_tokenizer", "read_sentences"]
 
 SENTENCES = Path(__file__).with_name("sentences.txt")
 LEAKAGE_PARTS = 4

@@ -13,7 +13,7 @@ import speechgen.models
 from speechgen.core import checkpoint, registry
 from speechgen.core.protocols import Batch
 from speechgen.core.random import generator
-from speechgen.core.types import Waveform
+from speechgen.core.types import Mel, Waveform
 from speechgen.data.batching import FIELDS
 from tests.models.systems import GENERATE, MEL, TOKEN_RATE, System, batch, build, mel, speech
 
@@ -246,6 +246,25 @@ def test_a_mel_that_is_defined_differently_is_refused(name, other):
     changed = System(name, system.spec, system.config.model_copy(update={"mel": MEL.model_copy(update=other)}), system.network)
     with pytest.raises(ValueError, match="floor="):
         changed.generate()
+
+
+@of_role("vocoders")
+def test_a_mel_that_cannot_be_rendered_is_named_and_one_frame_is_no_sound(name):
+    system = build(name)
+    vocoder = system.spec.generator(system.network.eval(), system.config)
+
+    def render(rows):
+        return vocoder.generate(rows, options=system.spec.options(), rng=generator(0))
+
+    rows = mel(4, 3)
+    rows.values[1, 3] = torch.nan  # behind the end
+    assert render(rows).samples.isfinite().all()
+    rows.values[1, 2, 5] = torch.nan
+    with pytest.raises(ValueError, match="row 1"):
+        render(rows)
+    with pytest.raises(ValueError, match="the mel given has .*floor"):
+        render(Mel(mel(4).values, torch.tensor([4]), MEL.model_copy(update={"floor": 1e-7})))
+    assert render(mel(1)).samples.shape == (1, 0)
 
 
 def test_a_batch_moves_as_one():
