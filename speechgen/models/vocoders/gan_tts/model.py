@@ -56,6 +56,8 @@ class ConditionalNorm(nn.Module):
 
     def __init__(self, width: int, config: GanTtsConfig) -> None:
         super().__init__()
+        # Differs from paper: the statistics of the averaged weights are averages of running statistics; the paper measures
+        # them again. "none" is for batches of a few crops, whose statistics are those of what happens to be said in them.
         self.batch = nn.BatchNorm1d(width, affine=False) if config.normalisation == "batch" else None
         self.affine = nn.Linear(config.noise_size, 2 * width)
         nn.init.normal_(self.affine.weight, std=0.02)
