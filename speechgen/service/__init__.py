@@ -8,6 +8,7 @@ longtext   texts spoken to the disk piece by piece, resumable; journal: lines on
 results    SynthesisResult: samples with rate, seed, timings; saves and plots itself
 plot       the picture: words, waveform, mel, phones and tokens over one time axis
 catalog    finds checkpoints, pipelines and voices
+imports    published weights into checkpoints
 voices     stored voices, and the voice of a request
 devices    names of devices, and what is really there
 bench      how fast a pipeline speaks here, beside another system; bench_vocoders: how fast vocoders render
