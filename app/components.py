@@ -307,12 +307,12 @@ def said(
     return f'<div class="job {kind}" role="{role}"{attributes}>{html.escape(text)}{bar}{listed}</div>'
 
 
-def sentence(error: Exception, recording: Any = None) -> str:
+def sentence(error: Exception, *recordings: str) -> str:
     """One plain sentence for an error; paths of uploads are not told."""
     if not isinstance(error, UserError):
         return f"Something went wrong that should not ({type(error).__name__}): the log of the program has the details."
     text = _on_page(" ".join(str(error).split()))
-    for path in [str(recording)] if recording else []:
+    for path in recordings:
         text = text.replace(path, "the recording")
     return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '!', '?')) else '.'}"
 

@@ -21,6 +21,42 @@ STONE = Color(
 )  # fmt: skip
 
 
+VALUES = {
+    "body_background_fill": ("#f6f4ef", "#11151c"),
+    "body_text_color": ("#1f2430", "#e8e6e1"),
+    "body_text_color_subdued": ("#565e6c", "#a9b1be"),
+    "background_fill_primary": ("#fffdf9", "#1a2029"),
+    "background_fill_secondary": ("#f1ede4", "#151a22"),
+    "block_background_fill": ("#fffdf9", "#1a2029"),
+    "block_border_width": ("1px",),
+    "block_border_color": ("#ddd6c8", "#2f3846"),
+    "border_color_primary": ("#ddd6c8", "#2f3846"),
+    "block_label_background_fill": ("#fffdf9", "#1a2029"),
+    "block_label_text_color": ("#565e6c", "#a9b1be"),
+    "block_label_border_width": ("0px",),
+    "block_title_text_color": ("#1f2430", "#e8e6e1"),
+    "block_title_text_weight": ("600",),
+    "block_info_text_color": ("#565e6c", "#a9b1be"),
+    "block_shadow": ("none",),
+    "input_border_width": ("1px",),
+    "input_background_fill": ("#ffffff", "#12171f"),
+    "input_border_color": ("#cfc7b6", "#3a4555"),
+    "input_border_color_focus": ("#0d6e6e", "#5fcfc2"),
+    "input_placeholder_color": ("#737b88", "#8a93a1"),
+    "button_primary_background_fill": ("#0d6e6e", "#5fcfc2"),
+    "button_primary_background_fill_hover": ("#0a5757", "#7fd8cc"),
+    "button_primary_text_color": ("#ffffff", "#06201f"),
+    "button_secondary_background_fill": ("#ece7dc", "#2a3340"),
+    "button_secondary_background_fill_hover": ("#e0d9ca", "#36414f"),
+    "button_secondary_text_color": ("#1f2430", "#e8e6e1"),
+    "slider_color": ("#0d6e6e", "#5fcfc2"),
+    "checkbox_background_color_selected": ("#0d6e6e", "#1f8f88"),
+    "checkbox_border_color": ("#8b8f98", "#66707f"),
+    "link_text_color": ("#0d6e6e", "#5fcfc2"),
+}
+"""Of the theme's variables: by day, and by night if that differs."""
+
+
 def theme() -> gr.themes.Base:
     """Warm paper and ink by day, slate by night, one green accent; text has a contrast of at least 4.5 to 1 on both."""
     base = gr.themes.Base(
@@ -31,65 +67,9 @@ def theme() -> gr.themes.Base:
         font=["Inter", "Segoe UI", "system-ui", "Noto Sans", "DejaVu Sans", "sans-serif"],
         font_mono=["ui-monospace", "SF Mono", "Consolas", "DejaVu Sans Mono", "monospace"],
     )
-    return base.set(
-        body_background_fill="#f6f4ef",
-        body_background_fill_dark="#11151c",
-        body_text_color="#1f2430",
-        body_text_color_dark="#e8e6e1",
-        body_text_color_subdued="#565e6c",
-        body_text_color_subdued_dark="#a9b1be",
-        background_fill_primary="#fffdf9",
-        background_fill_primary_dark="#1a2029",
-        background_fill_secondary="#f1ede4",
-        background_fill_secondary_dark="#151a22",
-        block_background_fill="#fffdf9",
-        block_background_fill_dark="#1a2029",
-        block_border_width="1px",
-        block_border_color="#ddd6c8",
-        block_border_color_dark="#2f3846",
-        border_color_primary="#ddd6c8",
-        border_color_primary_dark="#2f3846",
-        block_label_background_fill="#fffdf9",
-        block_label_background_fill_dark="#1a2029",
-        block_label_text_color="#565e6c",
-        block_label_text_color_dark="#a9b1be",
-        block_label_border_width="0px",
-        block_title_text_color="#1f2430",
-        block_title_text_color_dark="#e8e6e1",
-        block_title_text_weight="600",
-        block_info_text_color="#565e6c",
-        block_info_text_color_dark="#a9b1be",
-        block_shadow="none",
-        input_border_width="1px",
-        input_background_fill="#ffffff",
-        input_background_fill_dark="#12171f",
-        input_border_color="#cfc7b6",
-        input_border_color_dark="#3a4555",
-        input_border_color_focus="#0d6e6e",
-        input_border_color_focus_dark="#5fcfc2",
-        input_placeholder_color="#737b88",
-        input_placeholder_color_dark="#8a93a1",
-        button_primary_background_fill="#0d6e6e",
-        button_primary_background_fill_dark="#5fcfc2",
-        button_primary_background_fill_hover="#0a5757",
-        button_primary_background_fill_hover_dark="#7fd8cc",
-        button_primary_text_color="#ffffff",
-        button_primary_text_color_dark="#06201f",
-        button_secondary_background_fill="#ece7dc",
-        button_secondary_background_fill_dark="#2a3340",
-        button_secondary_background_fill_hover="#e0d9ca",
-        button_secondary_background_fill_hover_dark="#36414f",
-        button_secondary_text_color="#1f2430",
-        button_secondary_text_color_dark="#e8e6e1",
-        slider_color="#0d6e6e",
-        slider_color_dark="#5fcfc2",
-        checkbox_background_color_selected="#0d6e6e",
-        checkbox_background_color_selected_dark="#1f8f88",
-        checkbox_border_color="#8b8f98",
-        checkbox_border_color_dark="#66707f",
-        link_text_color="#0d6e6e",
-        link_text_color_dark="#5fcfc2",
-    )
+    light = {name: values[0] for name, values in VALUES.items()}
+    dark = {f"{name}_dark": values[1] for name, values in VALUES.items() if len(values) > 1}
+    return base.set(**light, **dark)
 
 
 def css() -> str:

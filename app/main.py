@@ -64,6 +64,7 @@ def mount(
         The server.
     """
     import gradio as gr
+    from fastapi.responses import RedirectResponse
 
     from . import look
     from .guard import UPLOAD_BYTES, PageGuard
@@ -72,6 +73,8 @@ def mount(
     blocks, page = _assembled(queue)
     prefix = path.rstrip("/")
     server.include_router(live_routes(page.sounds, authorize), prefix=prefix)
+    if prefix:
+        server.add_api_route(prefix, lambda: RedirectResponse(f"{prefix}/"), include_in_schema=False)
     server.add_middleware(PageGuard, path=path)
     return gr.mount_gradio_app(
         server,
@@ -80,7 +83,7 @@ def mount(
         server_name=HOST,
         auth_dependency=authorize,
         allowed_paths=[],
-        favicon_path=str(look.HERE / "favicon.png"),
+        favicon_path=None if prefix else str(look.HERE / "favicon.png"),
         show_error=False,
         max_file_size=UPLOAD_BYTES,
         footer_links=[],

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import gradio as gr
 
+from speechgen.service import UserError
 from speechgen.service.jobs import Job, JobQueue, State
 
-from .components import said
+from .components import said, sentence
 from .live import LiveSounds
 
 __all__ = ["Page", "Sounding", "Update"]
 
 Update = dict[Any, Any]
 """New values by component."""
+log = logging.getLogger(__name__)
+
 LOOK_SECONDS = 0.2
 """How often a job's status is told."""
 
@@ -59,6 +63,50 @@ class Page:
                 if self._turns.get(key) is turn:
                     del self._turns[key]
                     self._jobs.pop(key, None)
+
+    def wire(
+        self,
+        tab: str,
+        begin: gr.Button,
+        stop: gr.Button,
+        status: gr.HTML,
+        updates: Callable[[dict[Any, Any], str], Generator[Update, None, None]],
+        inputs: set[Any],
+        outputs: list[Any],
+    ) -> None:
+        """Let one button begin a tab's work and another stop it.
+
+        Args:
+            tab: its title.
+            begin: the one.
+            stop: the other, which can be pressed as long as there is something to stop.
+            status: where faults are told.
+            updates: called with the values by component, and who the visitor is; yields what to show, raises what went wrong.
+            inputs: components whose values it gets.
+            outputs: components that it updates.
+        """
+
+        def all_updates(data: dict[Any, Any], visitor: str) -> Generator[Update, None, None]:
+            yield {status: said("Beginning …", share=0.0), stop: gr.Button(interactive=True)}
+            try:
+                yield from updates(data, visitor)
+            except Exception as error:
+                if not isinstance(error, UserError):
+                    log.exception("the tab %s failed", tab)
+                uploads = [value for component, value in data.items() if isinstance(component, gr.Audio)]
+                yield {status: said(sentence(error, *filter(None, uploads)), kind="bad")}
+            yield {stop: gr.Button(interactive=False)}
+
+        def run(data: dict[Any, Any], request: gr.Request) -> Iterator[Update]:
+            visitor = str(request.session_hash)
+            yield from self.alone(visitor, tab, all_updates(data, visitor))
+
+        def halt(request: gr.Request) -> None:
+            self.stop(str(request.session_hash), tab)
+
+        quiet = {"show_progress": "hidden", "api_visibility": "private"}
+        begin.click(run, inputs, [status, stop, *outputs], concurrency_limit=None, trigger_mode="multiple", **quiet)
+        stop.click(halt, None, None, queue=False, **quiet)
 
     def begin(self, visitor: str, tab: str, job: Job[Any]) -> None:
         """Note a visitor's job, so that it can be stopped."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import tempfile
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from speechgen.service.requests import SynthesisRequest
 from speechgen.service.results import SynthesisResult
 
 from ..abx_panel import AbxPanel, Sounds
-from ..components import LARGEST_SEED, WAVEFORM, VoiceChoice, about, optional, said, sentence, table, value_of
+from ..components import LARGEST_SEED, WAVEFORM, VoiceChoice, about, optional, said, table, value_of
 from ..results import saved
 from ..work import Page, Update
 from .speak import missing
@@ -108,53 +108,33 @@ def build(page: Page) -> None:
     AbxPanel(sounds, LETTERS).build()
     workshop = Workshop()
 
-    def run(data: dict[Any, Any], request: gr.Request) -> Iterator[Update]:
-        visitor = str(request.session_hash)
-        yield from page.alone(visitor, TITLE, updates(data, visitor))
-
     def updates(data: dict[Any, Any], visitor: str) -> Generator[Update, None, None]:
-        cleared = {way.sound: gr.Audio(value=None, visible=False) for way in ways}
         yield {
-            **cleared,
+            **{way.sound: gr.Audio(value=None, visible=False) for way in ways},
             sheet: gr.HTML("", visible=False),
-            status: said("Beginning …", share=0.0),
-            stop: gr.Button(interactive=True),
+            sounds: None,
         }
+        given = value_of("seed", data[seed])
+        chosen = secrets.randbelow(LARGEST_SEED) if given is None else given
+        content = {**voice.content(data), "text": _short(data[text] or ""), "seed": chosen}
+        asked = [(way, *way.asked(data, content)) for way in ways[: int(data[count])]]
         made: list[_Made] = []
-        try:
-            given = value_of("seed", data[seed])
-            chosen = secrets.randbelow(LARGEST_SEED) if given is None else given
-            content = {**voice.content(data), "text": _short(data[text] or ""), "seed": chosen}
-            asked = [(way, *way.asked(data, content)) for way in ways[: int(data[count])]]
-            with tempfile.TemporaryDirectory(prefix="speechgen-") as folder:
-                for way, wanted, vocoder in asked:
-                    work = _Work(workshop, wanted, vocoder, bool(data[measured]))
-                    job = page.queue.run(work)
-                    page.begin(visitor, TITLE, job)
-                    for told in page.follow(job, f"Speaking {way.letter}"):
-                        yield {status: told}
-                    made.append(_Made(way.letter, wanted, vocoder, *job.result()))
-                    path = saved(made[-1].result, Path(folder), f"compare-{way.letter}-{chosen}")
-                    yield {way.sound: gr.Audio(value=path, visible=True), sheet: gr.HTML(_sheet(made), visible=True)}
-            warnings = [f"{one.letter}: {line}" for one in made for line in one.result.warnings]
-            yield {status: said(f"Done, all with seed {chosen}.", kind="good", warnings=warnings), sounds: _kept(made)}
-        except Exception as error:  # noqa: BLE001 - told to the visitor; the queue has logged it
-            yield {status: said(sentence(error, data[voice.recording]), kind="bad"), sounds: _kept(made)}
-        yield {stop: gr.Button(interactive=False)}
+        with tempfile.TemporaryDirectory(prefix="speechgen-") as folder:
+            for way, wanted, vocoder in asked:
+                job = page.queue.run(_Work(workshop, wanted, vocoder, bool(data[measured])))
+                page.begin(visitor, TITLE, job)
+                for told in page.follow(job, f"Speaking {way.letter}"):
+                    yield {status: told}
+                made.append(_Made(way.letter, wanted, vocoder, *job.result()))
+                path = saved(made[-1].result, Path(folder), f"compare-{way.letter}-{chosen}")
+                heard = {way.sound: gr.Audio(value=path, visible=True), sheet: gr.HTML(_sheet(made), visible=True)}
+                yield {**heard, sounds: _kept(made)}
+        warnings = [f"{one.letter}: {line}" for one in made for line in one.result.warnings]
+        yield {status: said(f"Done, all with seed {chosen}.", kind="good", warnings=warnings)}
 
-    def halt(request: gr.Request) -> None:
-        page.stop(str(request.session_hash), TITLE)
-
-    def show(number_of_ways: float) -> dict[Any, Any]:
-        return {way.column: gr.Column(visible=place < number_of_ways) for place, way in enumerate(ways)}
-
+    count.change(_shown, count, [way.column for way in ways], show_progress="hidden", queue=False, api_visibility="private")
     inputs = {text, count, seed, measured, *voice.inputs}.union(*(way.inputs for way in ways))
-    outputs = [status, sheet, sounds, stop, *(way.sound for way in ways)]
-    count.change(show, count, [way.column for way in ways], show_progress="hidden", queue=False, api_visibility="private")
-    compare.click(
-        run, inputs, outputs, show_progress="hidden", concurrency_limit=None, trigger_mode="multiple", api_visibility="private"
-    )
-    stop.click(halt, None, None, queue=False, show_progress="hidden", api_visibility="private")
+    page.wire(TITLE, compare, stop, status, updates, inputs, [sheet, sounds, *(way.sound for way in ways)])
 
 
 @dataclass(frozen=True)
@@ -188,6 +168,10 @@ class _Work:
         """Speak, and measure if asked to."""
         result = self.workshop.speak(engine, self.request, self.vocoder, progress)
         return result, Judge()(result, self.request) if self.measured else None
+
+
+def _shown(count: float) -> list[gr.Column]:
+    return [gr.Column(visible=place < count) for place in range(len(LETTERS))]
 
 
 def _short(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import gradio as gr
 from speechgen.service import UserError, catalog
 from speechgen.service.dialogue import GAP_SECONDS, MAX_GAP_SECONDS, Dialogue, read_script, speak_dialogue, speakers_of
 
-from ..components import MAX_CHARACTERS, Outcome, Settings, said, sentence, table, voice_names
+from ..components import MAX_CHARACTERS, Outcome, Settings, table, voice_names
 from ..results import delivered
 from ..work import Page, Update
 from .speak import missing
@@ -57,46 +57,26 @@ def build(page: Page) -> None:
             outcome = Outcome.build("Write a script and choose a voice for each speaker.")
             turns = gr.HTML("", visible=False)
 
-    def run(data: dict[Any, Any], request: gr.Request) -> Iterator[Update]:
-        visitor = str(request.session_hash)
-        yield from page.alone(visitor, TITLE, updates(data, visitor))
-
     def updates(data: dict[Any, Any], visitor: str) -> Generator[Update, None, None]:
-        yield {
-            **outcome.cleared(),
-            turns: gr.HTML("", visible=False),
-            outcome.status: said("Beginning …", share=0.0),
-            stop: gr.Button(interactive=True),
-        }
-        try:
-            names = [str(data[voice] or "") for voice in voices]
-            work = _Work(data[script] or "", names, settings.content(data), float(data[gap] or 0))
-            with tempfile.TemporaryDirectory(prefix="speechgen-") as folder:
-                job = page.queue.run(work)
-                page.begin(visitor, TITLE, job)
-                for told in page.follow(job, f"Speaking {len(work.turns)} turns"):
-                    yield {outcome.status: told}
-                spoken = job.result()
-                made = delivered(spoken.result, outcome, Path(folder), "wav", "Done.")
-                yield {**next(made), turns: gr.HTML(_turns(spoken), visible=True), settings.seed: spoken.result.seed}
-                yield from made
-        except Exception as error:  # noqa: BLE001 - told to the visitor; the queue has logged it
-            yield {outcome.status: said(sentence(error), kind="bad")}
-        yield {stop: gr.Button(interactive=False)}
-
-    def halt(request: gr.Request) -> None:
-        page.stop(str(request.session_hash), TITLE)
+        yield {**outcome.cleared(), turns: gr.HTML("", visible=False)}
+        names = [str(data[voice] or "") for voice in voices]
+        work = _Work(data[script] or "", names, settings.content(data), float(data[gap] or 0))
+        with tempfile.TemporaryDirectory(prefix="speechgen-") as folder:
+            job = page.queue.run(work)
+            page.begin(visitor, TITLE, job)
+            for told in page.follow(job, f"Speaking {len(work.turns)} turns"):
+                yield {outcome.status: told}
+            spoken = job.result()
+            made = delivered(spoken.result, outcome, Path(folder), "wav", "Done.")
+            yield {**next(made), turns: gr.HTML(_turns(spoken), visible=True), settings.seed: spoken.result.seed}
+            yield from made
 
     def ask(content: str) -> dict[Any, Any]:
         return {voice: gr.Dropdown(**wanted) for voice, wanted in zip(voices, _asked(content), strict=True)}
 
     script.change(ask, script, voices, show_progress="hidden", trigger_mode="always_last", api_visibility="private")
     inputs = {script, gap, *voices, *settings.inputs}
-    outputs = [*outcome.parts, turns, settings.seed, stop]
-    speak.click(
-        run, inputs, outputs, show_progress="hidden", concurrency_limit=None, trigger_mode="multiple", api_visibility="private"
-    )
-    stop.click(halt, None, None, queue=False, show_progress="hidden", api_visibility="private")
+    page.wire(TITLE, speak, stop, outcome.status, updates, inputs, [*outcome.parts, turns, settings.seed])
 
 
 def _asked(content: str) -> list[dict[str, Any]]:

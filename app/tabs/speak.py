@@ -15,7 +15,7 @@ from speechgen.service.jobs import JobCancelled
 from speechgen.service.requests import SynthesisRequest
 from speechgen.service.results import join_chunks
 
-from ..components import FORMATS, MAX_CHARACTERS, Outcome, Settings, VoiceChoice, said, sentence
+from ..components import FORMATS, MAX_CHARACTERS, Outcome, Settings, VoiceChoice, said
 from ..results import delivered
 from ..work import Page, Sounding, Update
 
@@ -71,32 +71,17 @@ def build(page: Page) -> None:
         with gr.Column(scale=6, min_width=340):
             outcome = Outcome.build("Press Speak, or Ctrl+Enter in the text.")
 
-    def run(data: dict[Any, Any], request: gr.Request) -> Iterator[Update]:
-        visitor = str(request.session_hash)
-        yield from page.alone(visitor, TITLE, updates(data, visitor))
-
     def updates(data: dict[Any, Any], visitor: str) -> Generator[Update, None, None]:
-        yield {**outcome.cleared(), outcome.status: said("Beginning …", share=0.0), stop: gr.Button(interactive=True)}
-        try:
-            content = {**settings.content(data), **voice.content(data), "text": data[text] or ""}
-            asked, format_asked = checked(content), data[format]
-            with tempfile.TemporaryDirectory(prefix="speechgen-") as folder:
-                for update in spoken(page, asked, visitor, data[early], outcome, Path(folder), format_asked):
-                    seed = update.pop(SEED, None)
-                    yield update if seed is None else {**update, settings.seed: seed, stop: gr.Button(interactive=False)}
-        except Exception as error:  # noqa: BLE001 - told to the visitor; the queue has logged it
-            yield {outcome.status: said(sentence(error, data[voice.recording]), kind="bad")}
-        yield {stop: gr.Button(interactive=False)}
-
-    def halt(request: gr.Request) -> None:
-        page.stop(str(request.session_hash), TITLE)
+        yield outcome.cleared()
+        content = {**settings.content(data), **voice.content(data), "text": data[text] or ""}
+        asked, format_asked = checked(content), data[format]
+        with tempfile.TemporaryDirectory(prefix="speechgen-") as folder:
+            for update in spoken(page, asked, visitor, data[early], outcome, Path(folder), format_asked):
+                seed = update.pop(SEED, None)
+                yield update if seed is None else {**update, settings.seed: seed}
 
     inputs = {text, early, format, *voice.inputs, *settings.inputs}
-    outputs = [*outcome.parts, settings.seed, stop]
-    speak.click(
-        run, inputs, outputs, show_progress="hidden", concurrency_limit=None, trigger_mode="multiple", api_visibility="private"
-    )
-    stop.click(halt, None, None, queue=False, show_progress="hidden", api_visibility="private")
+    page.wire(TITLE, speak, stop, outcome.status, updates, inputs, [*outcome.parts, settings.seed])
     file.upload(opened, file, [text, outcome.status], show_progress="hidden", api_visibility="private")
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,95 +26,102 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples" / "voices.json"
 
 def build(page: Page) -> None:
     """Put the tab on the page."""
-    names = voice_names()
     with gr.Row(equal_height=False):
         with gr.Column(scale=6, min_width=340):
             sheet = gr.HTML(_sheet(), elem_id="voices-sheet")
-            chosen = gr.Dropdown(names, value=None, label="Voice", info="Choose one to hear it", elem_id="chosen-voice")
-            sound = gr.Audio(
-                label="The recording", interactive=False, buttons=[], waveform_options=WAVEFORM, visible=False,
-                elem_classes="finished-sound", elem_id="voice-sound",
-            )  # fmt: skip
-            with gr.Row():
-                remove = gr.Button("Remove …", interactive=False, elem_id="remove-voice")
-                sure = gr.Button("Remove it for good", variant="stop", visible=False, elem_id="remove-sure")
-                keep = gr.Button("Keep it", visible=False)
-            told = gr.HTML("", elem_id="voices-told")
+            _Shelf.build(page, sheet)
         with gr.Column(scale=5, min_width=340):
-            name = gr.Textbox(
-                label="Name of the new voice", info="1 to 64 of A-Z a-z 0-9 _ -", max_length=64, elem_id="voice-name"
-            )
-            source = recording("A recording of it: 1 to 30 seconds of one person, 4 to 10 are best")
-            again = gr.Checkbox(False, label="Replace", info="A stored voice of this name may be overwritten")
-            with gr.Row():
-                add = gr.Button("Add the voice", variant="primary", elem_classes="begin", elem_id="add-voice", scale=3)
-                stop = gr.Button("Stop", elem_classes="halt", interactive=False, min_width=80)
-            status = gr.HTML(said("Only add voices of people who agree to it.", kind="idle"), elem_id="add-told")
-    page.voice_lists.append(chosen)
+            _build_adding(page, sheet)
+
+
+def _build_adding(page: Page, sheet: gr.HTML) -> None:
+    """The half that stores a new voice."""
+    name = gr.Textbox(label="Name of the new voice", info="1 to 64 of A-Z a-z 0-9 _ -", max_length=64, elem_id="voice-name")
+    source = recording("A recording of it: 1 to 30 seconds of one person, 4 to 10 are best")
+    again = gr.Checkbox(False, label="Replace", info="A stored voice of this name may be overwritten")
+    with gr.Row():
+        add = gr.Button("Add the voice", variant="primary", elem_classes="begin", elem_id="add-voice", scale=3)
+        stop = gr.Button("Stop", elem_classes="halt", interactive=False, min_width=80)
+    status = gr.HTML(said("Only add voices of people who agree to it.", kind="idle"), elem_id="add-told")
     changed = page.voices_changed
 
-    def listen(voice: str | None) -> dict[Any, Any]:
-        asking = {sure: gr.Button(visible=False), keep: gr.Button(visible=False)}
+    def updates(data: dict[Any, Any], visitor: str) -> Generator[Update, None, None]:
+        wanted, path = (data[name] or "").strip(), data[source]
+        store.check_new(wanted, replace=data[again])
+        if path is None:
+            raise UserError("there is no recording yet: upload one, or use the microphone")
+        job = page.queue.run(_Work(wanted, checked_recording(Path(path)), bool(data[again])))
+        page.begin(visitor, TITLE, job)
+        for line in page.follow(job, f"Encoding {wanted}"):
+            yield {status: line}
+        info = job.result()
+        note = said(f"{wanted} is stored: {info.seconds:.1f} s were encoded.", kind="good", warnings=info.warnings)
+        yield {status: note, sheet: _sheet(), changed: data[changed] + 1}
+
+    page.wire(TITLE, add, stop, status, updates, {name, source, again, changed}, [sheet, changed])
+
+
+@dataclass(frozen=True)
+class _Shelf:
+    """The half that lets the voices be heard and removed."""
+
+    sheet: gr.HTML
+    changed: gr.State
+    chosen: gr.Dropdown
+    sound: gr.Audio
+    remove: gr.Button
+    sure: gr.Button
+    keep: gr.Button
+    told: gr.HTML
+
+    @classmethod
+    def build(cls, page: Page, sheet: gr.HTML) -> _Shelf:
+        """Put the controls where the page is being built."""
+        chosen = gr.Dropdown(voice_names(), value=None, label="Voice", info="Choose one to hear it", elem_id="chosen-voice")
+        page.voice_lists.append(chosen)
+        sound = gr.Audio(
+            label="The recording", interactive=False, buttons=[], waveform_options=WAVEFORM, visible=False,
+            elem_classes="finished-sound", elem_id="voice-sound",
+        )  # fmt: skip
+        with gr.Row():
+            remove = gr.Button("Remove …", interactive=False, elem_id="remove-voice")
+            sure = gr.Button("Remove it for good", variant="stop", visible=False, elem_id="remove-sure")
+            keep = gr.Button("Keep it", visible=False)
+        shelf = cls(sheet, page.voices_changed, chosen, sound, remove, sure, keep, gr.HTML("", elem_id="voices-told"))
+        quiet = {"show_progress": "hidden", "api_visibility": "private"}
+        chosen.change(shelf.listen, chosen, [sound, remove, shelf.told, sure, keep], **quiet)
+        remove.click(lambda: [gr.Button(visible=True)] * 2, None, [sure, keep], **quiet)
+        keep.click(lambda: [gr.Button(visible=False)] * 2, None, [sure, keep], **quiet)
+        outputs = [shelf.told, sheet, shelf.changed, remove, chosen, sound, sure, keep]
+        sure.click(shelf.delete, [chosen, shelf.changed], outputs, **quiet)
+        return shelf
+
+    def _unasked(self) -> Update:
+        return {self.sure: gr.Button(visible=False), self.keep: gr.Button(visible=False)}
+
+    def listen(self, voice: str | None) -> Update:
+        """Show the recording of a voice."""
+        nothing = {self.sound: gr.Audio(value=None, visible=False), self.remove: gr.Button(interactive=False)}
         if not voice:
-            return {sound: gr.Audio(value=None, visible=False), remove: gr.Button(interactive=False), told: "", **asking}
+            return {**nothing, **self._unasked()}
         try:
             audio = store.read_source(None, voice).audio
-            heard = (audio.rate, (audio.samples[0].clamp(-1, 1) * 32767).round().short().numpy())
             stored = catalog.find_voice(voice).stored
-            return {sound: gr.Audio(value=heard, visible=True), remove: gr.Button(interactive=stored), told: "", **asking}
         except UserError as error:
-            return {told: said(sentence(error), kind="bad"), **asking}
+            return {**nothing, self.told: said(sentence(error), kind="bad"), **self._unasked()}
+        heard = (audio.rate, (audio.samples[0].clamp(-1, 1) * 32767).round().short().numpy())
+        shown = {self.sound: gr.Audio(value=heard, visible=True), self.remove: gr.Button(interactive=stored)}
+        return {**shown, self.told: "", **self._unasked()}
 
-    def delete(voice: str, count: int) -> dict[Any, Any]:
-        asking = {sure: gr.Button(visible=False), keep: gr.Button(visible=False)}
+    def delete(self, voice: str, count: int) -> Update:
+        """Remove a stored voice."""
         try:
             store.remove(voice)
         except UserError as error:
-            return {told: said(sentence(error), kind="bad"), **asking}
-        gone = {chosen: gr.Dropdown(choices=voice_names(), value=None), sound: gr.Audio(value=None, visible=False)}
-        note = said(f"{voice} is removed.", kind="good")
-        return {told: note, sheet: _sheet(), changed: count + 1, remove: gr.Button(interactive=False), **gone, **asking}
-
-    def run(data: dict[Any, Any], request: gr.Request) -> Iterator[Update]:
-        visitor = str(request.session_hash)
-        yield from page.alone(visitor, TITLE, updates(data, visitor))
-
-    def updates(data: dict[Any, Any], visitor: str) -> Generator[Update, None, None]:
-        yield {status: said("Beginning …", share=0.0), stop: gr.Button(interactive=True)}
-        try:
-            wanted, path = (data[name] or "").strip(), data[source]
-            store.check_new(wanted, replace=data[again])
-            if path is None:
-                raise UserError("there is no recording yet: upload one, or use the microphone")
-            work = _Work(wanted, checked_recording(Path(path)), bool(data[again]))
-            job = page.queue.run(work)
-            page.begin(visitor, TITLE, job)
-            for line in page.follow(job, f"Encoding {wanted}"):
-                yield {status: line}
-            info = job.result()
-            note = said(f"{wanted} is stored: {info.seconds:.1f} s were encoded.", kind="good", warnings=info.warnings)
-            yield {status: note, sheet: _sheet(), changed: data[changed] + 1}
-        except Exception as error:  # noqa: BLE001 - told to the visitor; the queue has logged it
-            yield {status: said(sentence(error, data[source]), kind="bad")}
-        yield {stop: gr.Button(interactive=False)}
-
-    def halt(request: gr.Request) -> None:
-        page.stop(str(request.session_hash), TITLE)
-
-    quiet = {"show_progress": "hidden", "api_visibility": "private"}
-    chosen.change(listen, chosen, [sound, remove, told, sure, keep], **quiet)
-    remove.click(lambda: [gr.Button(visible=True)] * 2, None, [sure, keep], **quiet)
-    keep.click(lambda: [gr.Button(visible=False)] * 2, None, [sure, keep], **quiet)
-    sure.click(delete, [chosen, changed], [told, sheet, changed, remove, chosen, sound, sure, keep], **quiet)
-    add.click(
-        run,
-        {name, source, again, changed},
-        [status, sheet, changed, stop],
-        concurrency_limit=None,
-        trigger_mode="multiple",
-        **quiet,
-    )
-    stop.click(halt, None, None, queue=False, **quiet)
+            return {self.told: said(sentence(error), kind="bad"), **self._unasked()}
+        gone = {self.chosen: gr.Dropdown(choices=voice_names(), value=None), self.sound: gr.Audio(value=None, visible=False)}
+        note = {self.told: said(f"{voice} is removed.", kind="good"), self.remove: gr.Button(interactive=False)}
+        return {**gone, **note, self.sheet: _sheet(), self.changed: count + 1, **self._unasked()}
 
 
 class _Work:
