@@ -161,6 +161,7 @@ def convolution(inputs: int, outputs: int, kernel: int, config: GanTtsConfig, di
     layer = nn.Conv1d(inputs, outputs, kernel, padding=dilation * (kernel // 2), dilation=dilation)
     nn.init.orthogonal_(layer.weight)
     nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    # Differs from paper: without batch normalisation nothing else could raise what spectral norms hold down.
     return spectral_norm(layer) if config.spectral_norm else layer
 
 
