@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from speechgen.cli.bench_serve import bench_serve
 from speechgen.cli.console import progress_bar, use_offline
 from speechgen.core.errors import UserError
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["bench"]
 
 bench = typer.Typer(help="Measure speed and memory on this machine.", no_args_is_help=True)
+
+
+bench.command("serve")(bench_serve)
 
 
 @bench.callback()

@@ -12,52 +12,49 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 import speechgen
-from speechgen.core.errors import UserError
-from speechgen.core.protocols import Progress
+from speechgen.core.errors import UserError, unknown
 from speechgen.server import catalogue, failures, speech
 from speechgen.server.guard import PAGE_PATH, Guard
 from speechgen.server.metrics import Metrics
 from speechgen.server.settings import ServerSettings
-from speechgen.service.engine import Engine
+from speechgen.service import catalog
 from speechgen.service.jobs import JobQueue
 from speechgen.service.page import load_page
 from speechgen.service.requests import SynthesisRequest
 
-__all__ = ["build", "check"]
+__all__ = ["build", "check", "warm_up"]
 
 WARM_UP_TEXT = "One sentence, so that everything is loaded."
 
 
 def check(settings: ServerSettings) -> None:
-    """Refuse settings that are not safe.
+    """Refuse settings that are not safe, or cannot be.
 
     Raises:
-        UserError: others than this machine could reach the server, and it has no key.
+        UserError: others than this machine could reach the server, and it has no key; or there is no such pipeline.
     """
+    if settings.pipeline not in catalog.pipelines():
+        raise unknown("pipeline", settings.pipeline, catalog.pipelines())
     if not settings.local and settings.api_key is None:
         raise UserError(
             f"others could reach {settings.host}: set a key in SPEECHGEN_API_KEY or by --api-key, or leave --host out"
         )
 
 
-def build(settings: ServerSettings, queue: JobQueue | None = None) -> ASGIApp:
+def build(settings: ServerSettings, queue: JobQueue) -> ASGIApp:
     """Return the application, behind its guard. It owns the queue and closes it at its end.
 
     Args:
         settings: see there.
-        queue: where jobs go; without one, one engine is put behind a new queue.
+        queue: where jobs go.
 
     Raises:
-        UserError: the settings are not safe, there is no such device, or the page is not installed.
+        UserError: the page is asked for and not installed.
     """
-    check(settings)
-    queue = queue or JobQueue([Engine(settings.device)], waiting=settings.waiting, timeout=settings.timeout)
     metrics = Metrics(queue)
 
     @asynccontextmanager
     async def life(application: FastAPI) -> AsyncIterator[None]:
-        if settings.warm_up:
-            await asyncio.to_thread(queue.run(lambda engine, progress: _warm_up(engine, settings, progress)).result)
         try:
             yield
         finally:
@@ -69,6 +66,7 @@ def build(settings: ServerSettings, queue: JobQueue | None = None) -> ASGIApp:
         description="Speech from text. Paths and schemas are those of OpenAI's speech endpoints.",
         docs_url=None,  # its scripts would come from the network
         redoc_url=None,
+        redirect_slashes=False,
         lifespan=life,
     )
     failures.install(application)
@@ -94,9 +92,12 @@ def build(settings: ServerSettings, queue: JobQueue | None = None) -> ASGIApp:
     return Guard(application, settings, metrics)
 
 
-def _warm_up(engine: Engine, settings: ServerSettings, progress: Progress) -> None:
-    """Speak once each way, so that the first client does not wait for anything to be loaded."""
+def warm_up(queue: JobQueue, settings: ServerSettings) -> None:
+    """Speak once each way, so that the first client does not wait for anything to be loaded.
+
+    Raises:
+        UserError: the pipeline cannot be loaded.
+    """
     request = SynthesisRequest.checked({"text": WARM_UP_TEXT, "pipeline": settings.pipeline, "seed": 0})
-    engine.synthesize(request, progress)
-    for _ in engine.stream(request, progress=progress):
-        pass
+    queue.synthesize(request).result()
+    queue.stream(request, keep=False).result()

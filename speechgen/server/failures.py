@@ -84,7 +84,7 @@ def answer(refusal: Refusal, headers: dict[str, str] | None = None) -> JSONRespo
     if refusal.retry_seconds is not None:
         headers["Retry-After"] = str(refusal.retry_seconds)
     if refusal.status == 401:
-        headers["WWW-Authenticate"] = "Bearer"
+        headers.setdefault("WWW-Authenticate", "Bearer")
     return JSONResponse(envelope(refusal), refusal.status, headers)
 
 

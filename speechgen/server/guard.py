@@ -45,12 +45,16 @@ class Guard:
                 await self._app(scope, receive, send)
             return
         begun, status = time.perf_counter(), 499  # the client went away
+        body = _Body(receive, self._limit(scope), self._settings.body_seconds)
 
         async def respond(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message).setdefault("x-content-type-options", "nosniff")
+                headers = MutableHeaders(scope=message)
+                headers.setdefault("x-content-type-options", "nosniff")
+                if not body.whole and self._is_endless(scope):  # or what is still to come would be read to its end
+                    headers["connection"] = "close"
             await send(message)
 
         counted = not _is_page(scope["path"])  # the page keeps its connections open
@@ -58,7 +62,7 @@ class Guard:
         try:
             refusal = self._refusal(scope)
             if refusal is None:
-                await self._app(scope, _Body(receive, self._limit(scope), self._settings.body_seconds).receive, respond)
+                await self._app(scope, body.receive, respond)
             else:
                 basic = {"WWW-Authenticate": "Basic"} if refusal.status == 401 and _is_page(scope["path"]) else {}
                 await answer(refusal, basic)(scope, receive, respond)
@@ -94,6 +98,12 @@ class Guard:
         # Browsers ask whether they may show a key to another origin before they show it.
         preflight = scope["method"] == "OPTIONS" and "access-control-request-method" in headers
         return preflight or shows_key(headers.get("authorization", ""), key)
+
+    def _is_endless(self, scope: Scope) -> bool:
+        """Whether a body is larger than anything that is taken, or does not say how large it is."""
+        headers = Headers(scope=scope)
+        size = headers.get("content-length", "")
+        return "transfer-encoding" in headers or len(size) > 15 or (size.isdigit() and int(size) > self._settings.body_bytes)
 
     def _limit(self, scope: Scope) -> int:
         upload = Headers(scope=scope).get("content-type", "").lower().startswith("multipart/form-data")
@@ -135,11 +145,11 @@ class _Body:
         self._receive, self._limit = receive, limit
         self._deadline = time.monotonic() + seconds
         self._size = 0
-        self._whole = False
+        self.whole = False
 
     async def receive(self) -> Message:
         """What the application gets. HTTPException is what passes through FastAPI's reading of forms."""
-        if self._whole:
+        if self.whole:
             return await self._receive()
         try:
             message = await asyncio.wait_for(self._receive(), max(0.0, self._deadline - time.monotonic()))
@@ -147,7 +157,7 @@ class _Body:
             raise HTTPException(408, "the body took too long to come in") from None
         if message["type"] == "http.request":
             self._size += len(message.get("body", b""))
-            self._whole = not message.get("more_body", False)
+            self.whole = not message.get("more_body", False)
         if self._size > self._limit:
             raise HTTPException(413, str(_too_large(self._limit)))
         return message

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from contextlib import closing
 
 import uvicorn
 
 from speechgen.core.errors import UserError
-from speechgen.server.application import build
+from speechgen.server.application import build, check, warm_up
 from speechgen.server.settings import ServerSettings
+from speechgen.service.engine import Engine
+from speechgen.service.jobs import JobQueue
 
 __all__ = ["serve"]
 
@@ -24,9 +27,12 @@ def serve(settings: ServerSettings, ready: Callable[[str], None] | None = None) 
     Raises:
         UserError: the address cannot be used, or as `application.build`.
     """
-    listener = _listen(settings)
-    with listener:
-        application = build(settings)
+    check(settings)
+    engine = Engine(settings.device)
+    with _listen(settings) as listener, closing(_queue(engine, settings)) as queue:
+        application = build(settings, queue)
+        if settings.warm_up:
+            warm_up(queue, settings)
         shown = f"[{settings.host}]" if ":" in settings.host else settings.host
         server = _Server(
             uvicorn.Config(
@@ -41,6 +47,10 @@ def serve(settings: ServerSettings, ready: Callable[[str], None] | None = None) 
         server.run(sockets=[listener])
     if not server.started:
         raise UserError("the server did not start: the lines above say why")
+
+
+def _queue(engine: Engine, settings: ServerSettings) -> JobQueue:
+    return JobQueue([engine], waiting=settings.waiting, timeout=settings.timeout)
 
 
 class _Server(uvicorn.Server):

@@ -100,7 +100,7 @@ def routes(queue: JobQueue, settings: ServerSettings, metrics: Metrics) -> APIRo
 def _checked(body: SpeechRequest, settings: ServerSettings) -> SynthesisRequest:
     """Names first: they are looked up among what is installed, and are never paths."""
     content = body.to_service(body.model or settings.pipeline)
-    if content["pipeline"] not in catalog.pipelines() and content["pipeline"] != settings.pipeline:
+    if content["pipeline"] not in catalog.pipelines():
         message = str(unknown("model", content["pipeline"], catalog.pipelines()))
         raise Refusal(404, message, code="model_not_found", parameter="model")
     if content["voice"] and content["voice"] not in catalog.voices():

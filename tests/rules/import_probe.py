@@ -18,12 +18,15 @@ from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Any
 
-LIBRARIES = ("torch", "torchaudio", "numpy", "soundfile", "pydantic", "lightning.fabric", "torch.utils.tensorboard", "lhotse")
+LIBRARIES = (
+    "torch", "torchaudio", "numpy", "soundfile", "pydantic", "lightning.fabric", "torch.utils.tensorboard", "lhotse", "fastapi",
+    "uvicorn", "prometheus_client",
+)  # fmt: skip
 EXTRAS = (
-    "gradio", "fastapi", "uvicorn", "lightning", "tensorboard", "lhotse", "librosa", "sklearn", "transformers", "jiwer",
-    "pocketsphinx", "speechmos", "onnxruntime", "pesq", "pystoi", "resemblyzer", "webrtcvad", "ray",
+    "gradio", "fastapi", "uvicorn", "starlette", "prometheus_client", "lightning", "tensorboard", "lhotse", "librosa",
+    "sklearn", "transformers", "jiwer", "pocketsphinx", "speechmos", "onnxruntime", "pesq", "pystoi", "resemblyzer", "webrtcvad", "ray",
 )
-OPTIONAL_ROOMS = ("speechgen.data", "speechgen.training", "speechgen.evaluation")
+OPTIONAL_ROOMS = ("speechgen.data", "speechgen.training", "speechgen.evaluation", "speechgen.server")
 
 
 class _Refuse(MetaPathFinder):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-EXTRAS = {"app", "train", "eval", "ray", "dev"}
+EXTRAS = {"app", "server", "train", "eval", "ray", "dev"}
 FREE = {"CC0-1.0", "Public domain"}
 
 
