@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -31,12 +32,12 @@ def bench_serve(
 
     if only is not None and only not in KINDS:
         raise UserError(f"unknown kind {only!r}: allowed: {', '.join(KINDS)}")
-    chosen = {"clients": clients, "seconds": 60 * minutes, "requests": requests, "model": pipeline, "only": only}
+    load = Load(url or "", clients, 60 * minutes, requests, model=pipeline, api_key=api_key, only=only)
     if url is not None:
-        report = measure(Load(url, api_key=api_key, **chosen))
+        report = measure(load)
     else:
         with own_server(["--pipeline", pipeline, "--device", device]) as address:
-            report = measure(Load(address, **chosen))
+            report = measure(replace(load, address=address, api_key=None))
     if as_json:
         typer.echo(report.to_json())
     else:

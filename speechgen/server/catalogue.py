@@ -6,7 +6,7 @@ import asyncio
 import re
 import unicodedata
 from pathlib import PurePosixPath
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Form, Path, Request, Response, UploadFile
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -107,7 +107,9 @@ def state_routes(queue: JobQueue, settings: ServerSettings, metrics: Metrics) ->
         told = {"running": queue.running, "waiting": queue.waiting, "capacity": queue.capacity}
         return Health(version=speechgen.__version__, device=device, **told)
 
-    described = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Prometheus' text format"}}
+    described: dict[int | str, dict[str, Any]] = {
+        200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Prometheus' text format"}
+    }
 
     @router.get("/metrics", summary="Counters for Prometheus", response_class=Response, responses=described)
     async def figures() -> Response:

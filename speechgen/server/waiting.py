@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
@@ -62,7 +62,7 @@ async def finished(job: Job[Result]) -> Result:
     return job.result()
 
 
-async def chunks(job: Job[Any]) -> AsyncIterator[Chunk]:
+async def chunks(job: Job[Any]) -> AsyncGenerator[Chunk, None]:
     """Yield sound as it is made; raise what went wrong behind it."""
     bell = _Bell(job)
     while True:
