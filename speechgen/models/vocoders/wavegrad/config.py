@@ -85,6 +85,7 @@ class WaveGradConfig(StrictModel):
             down_channels=(32, 64, 96),
             prior="spectral",
             signal_scale=0.08,
+            fitted_betas=(0.001, 0.00347, 0.012, 0.0416, 0.144, 0.5),
         )
 
     @classmethod
