@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from speechgen.cli.console import FORMATS, note, progress_bar, use_offline, warn
+
+if TYPE_CHECKING:
+    from speechgen.service.batch import BatchReport
 
 __all__ = ["batch"]
 
@@ -34,9 +37,7 @@ def batch(
     speed: Annotated[float | None, typer.Option("--speed", help="Tempo of rows that give none.")] = None,
     pitch: Annotated[float | None, typer.Option("--pitch", help="Semitones of rows that give none.")] = None,
     temperature: Annotated[float | None, typer.Option("--temperature", help="Temperature of rows that give none.")] = None,
-    tempo_ref: Annotated[
-        Path | None, typer.Option("--tempo-ref", help="Pace of rows that name none.")
-    ] = None,
+    tempo_ref: Annotated[Path | None, typer.Option("--tempo-ref", help="Pace of rows that name none.")] = None,
     candidates: Annotated[int, typer.Option("--candidates", help="Candidates of rows that give none.")] = 1,
     steps: Annotated[int | None, typer.Option("--steps", help="Integration steps of rows that give none.")] = None,
     guidance: Annotated[float | None, typer.Option("--guidance", help="Guidance of rows that give none.")] = None,
@@ -69,6 +70,13 @@ def batch(
         raise typer.Exit(2) from error
     with progress_bar("speaking", quiet=quiet) as progress:
         report = run_batch(rows, out_dir, device=device, jobs=jobs, engine=engine, resume=resume, progress=progress)
+    _tell(report, items, out_dir, as_json=as_json, quiet=quiet)
+    if report.failed:
+        raise typer.Exit(1)
+
+
+def _tell(report: BatchReport, items: Path, out_dir: Path, *, as_json: bool, quiet: bool) -> None:
+    """Say what was spoken, and what was not and why."""
     for entry in report.failed:
         note(f"speechgen: {items}, row {entry['row']} ({entry['path']}): {entry['error']}")
     if as_json:
@@ -76,7 +84,5 @@ def batch(
         typer.echo(json.dumps(counts, ensure_ascii=False))
     elif not quiet:
         typer.echo(f"{out_dir}: {report.spoken} spoken, {report.skipped} skipped, {len(report.failed)} failed")
-    if report.failed:
-        if not quiet:
-            warn("speak the failed rows again by --resume")
-        raise typer.Exit(1)
+    if report.failed and not quiet:
+        warn("speak the failed rows again by --resume")
