@@ -147,8 +147,12 @@ def measure(load: Load) -> LoadReport:
     Raises:
         UserError: nothing answers there.
     """
-    seen, done = _Seen(load), threading.Event()
     voices = _voices(load)
+    line = _connect(load)
+    for voice in voices:  # each is encoded once, when it is first asked for
+        _ask(line, load, KINDS["stream pcm"], {"input": TEXTS[0], "model": load.model, "voice": voice})
+    line.close()
+    seen, done = _Seen(load), threading.Event()
     begun = time.monotonic()
     clients = [threading.Thread(target=_ask_on, args=(seen, number, voices)) for number in range(load.clients)]
     watcher = threading.Thread(target=_watch, args=(seen, done))
