@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,6 @@ __all__ = ["home", "tiny_home"]
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 WIDTH, HEIGHT = 1280, 1000
-OFFLINE = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture(scope="session")
@@ -34,11 +34,10 @@ def page_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-@pytest.fixture(scope="session")
-def address(page_home: Path, repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Where the page answers; `speechgen app` serves it."""
-    folder = tmp_path_factory.mktemp("served")
-    environment = {**os.environ, **OFFLINE, "SPEECHGEN_HOME": str(page_home), "TMPDIR": str(folder)}
+@contextmanager
+def served(folder: Path, home: Path) -> Iterator[str]:
+    """Serve the page by `speechgen app` and yield where it answers."""
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "SPEECHGEN_HOME": str(home), "TMPDIR": str(folder)}
     command = [sys.executable, "-u", "-m", "speechgen", "app", "--port", "0", "--device", "cpu"]
     with (
         (folder / "log").open("w+") as log,
@@ -53,6 +52,13 @@ def address(page_home: Path, repository: Path, tmp_path_factory: pytest.TempPath
 
 
 @pytest.fixture(scope="session")
+def address(page_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where the page with the tiny pipeline answers."""
+    with served(tmp_path_factory.mktemp("served"), page_home) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A recording to upload."""
     path = tmp_path_factory.mktemp("recordings") / "my voice.wav"
@@ -60,9 +66,9 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(reference: Path) -> Iterator[Any]:
-    """A headless browser whose microphone hears the reference."""
+    """A headless browser whose microphone hears the reference. Closed behind each file, for Playwright holds the event loop."""
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is None:
         pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is installed (Debian: apt-get install chromium)")
