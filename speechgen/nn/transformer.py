@@ -11,9 +11,7 @@ __all__ = ["TransformerBlock", "feed_forward"]
 
 def feed_forward(width: int, multiple: int, dropout: float = 0.0) -> nn.Sequential:
     """Linear, GELU, dropout, Linear: D -> multiple * D -> D. On a CPU the tanh form of GELU is three times slower."""
-    return nn.Sequential(
-        nn.Linear(width, multiple * width), nn.GELU(), nn.Dropout(dropout), nn.Linear(multiple * width, width)
-    )
+    return nn.Sequential(nn.Linear(width, multiple * width), nn.GELU(), nn.Dropout(dropout), nn.Linear(multiple * width, width))
 
 
 class TransformerBlock(nn.Module):
