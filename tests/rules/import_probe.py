@@ -24,7 +24,8 @@ LIBRARIES = (
 )  # fmt: skip
 EXTRAS = (
     "gradio", "fastapi", "uvicorn", "starlette", "prometheus_client", "lightning", "tensorboard", "lhotse", "librosa",
-    "sklearn", "transformers", "jiwer", "pocketsphinx", "speechmos", "onnxruntime", "pesq", "pystoi", "resemblyzer", "webrtcvad", "ray",
+    "sklearn", "transformers", "jiwer", "pocketsphinx", "speechmos", "onnxruntime", "pesq", "pystoi", "resemblyzer",
+    "webrtcvad", "ray",
 )
 OPTIONAL_ROOMS = ("speechgen.data", "speechgen.training", "speechgen.evaluation", "speechgen.server")
 
