@@ -117,6 +117,7 @@ def test_the_seed_decides(open_page: Callable[..., Any]):
         )
         told(page, "Done")
         assert seed(page) == number
+        page.locator(".download:visible", has_text=f"speech-{number}.").wait_for()  # not the one before
         heard.append(download(page)[0])
     assert np.array_equal(heard[0], heard[2])
     assert heard[0].shape != heard[1].shape or not np.array_equal(heard[0], heard[1])
