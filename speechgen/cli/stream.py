@@ -39,7 +39,7 @@ def sink_path(out: Path | None, format: str | None) -> Path | None:
 
 def write_stream(engine: Engine, request: SynthesisRequest, path: Path | None, *, as_json: bool, quiet: bool) -> None:
     """Speak `request` into `path` or standard output; then tell how soon it began."""
-    from speechgen.audio.encode import wav_header
+    from speechgen.audio.encode import Encoder, wav_header
 
     if request.seed is None:
         request = request.model_copy(update={"seed": secrets.randbelow(2**31)})
@@ -50,10 +50,10 @@ def write_stream(engine: Engine, request: SynthesisRequest, path: Path | None, *
         for chunk in engine.stream(request):
             if sink is None:
                 sink, rate = sys.stdout.buffer if path is None else path.open("wb"), chunk.rate
-                sink.write(wav_header(rate, None))
+                encoder = Encoder("wav", rate)
             if first is None and len(chunk.samples):
                 first = time.perf_counter() - started
-            sink.write((chunk.samples.clamp(-1, 1) * 32767).round().short().numpy().tobytes())
+            sink.write(encoder.push(chunk.samples))
             sink.flush()
             frames += len(chunk.samples)
             for line in () if quiet else chunk.warnings:

@@ -6,6 +6,7 @@ Shapes use one alphabet: B batch, S symbols, T frames, L samples, M mel bins. Ev
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -44,12 +45,17 @@ class MelSettings(StrictModel):
     @model_serializer(mode="wrap")
     def _without_unused(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Fields that published front ends need are written where they are used: all other mels keep their identity."""
-        unused = {name for name in ("window_samples", "low_hz", "high_hz", "power") if getattr(self, name) == _default(name)}
+        unused = self._unused()
         return {key: value for key, value in handler(self).items() if key not in unused}
 
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """Messages name what is written."""
+        unused = self._unused()
+        return [(name, value) for name, value in super().__repr_args__() if name not in unused]
 
-def _default(name: str) -> Any:
-    return MelSettings.model_fields[name].default
+    def _unused(self) -> set[str]:
+        names = ("window_samples", "low_hz", "high_hz", "power")
+        return {name for name in names if getattr(self, name) == type(self).model_fields[name].default}
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,16 @@ class Mel:
     values: Tensor
     lengths: Tensor
     settings: MelSettings
+
+    def require(self, settings: MelSettings) -> None:
+        """Check that a vocoder for mels of `settings` can render this one.
+
+        Raises:
+            ValueError: it is defined differently; says where.
+        """
+        if self.settings != settings:
+            given = settings.differences(self.settings)
+            raise ValueError(f"this vocoder renders {settings}, the mel given has {given}: choose another vocoder")
 
 
 @dataclass(frozen=True)

@@ -115,14 +115,10 @@ def check(folders: Mapping[str, Path]) -> dict[str, CheckpointInfo]:
 def _check_mels(folders: Mapping[str, Path], infos: Mapping[str, CheckpointInfo]) -> None:
     expected = infos["acoustic"].mel
     for slot in ("semantic", "vocoder"):
-        differing = [
-            f"{name} {getattr(infos[slot].mel, name)} instead of {getattr(expected, name)}"
-            for name in MelSettings.model_fields
-            if getattr(infos[slot].mel, name) != getattr(expected, name)
-        ]
+        differing = expected.differences(infos[slot].mel)
         if differing:
             raise UserError(
-                f"{folders[slot].name} and {folders['acoustic'].name} do not share one mel ({', '.join(differing)}): "
+                f"{folders[slot].name} and {folders['acoustic'].name} do not share one mel ({differing}): "
                 f"choose a {slot} that was trained with the same MelSettings"
             )
 

@@ -78,9 +78,7 @@ class NSFGenerator:
         return Waveform(samples.clamp(-1, 1), (mel.lengths - 1) * self.mel.hop_samples, self.mel.sample_rate)
 
     def _check(self, mel: Mel, lengths: list[int], pitch: Tensor | None) -> None:
-        if mel.settings != self.mel:
-            other = self.mel.differences(mel.settings)
-            raise ValueError(f"this vocoder renders {self.mel}, the mel given has {other}: choose another vocoder")
+        mel.require(self.mel)
         if min(lengths, default=1) < 1:
             raise ValueError("a mel without frames cannot be rendered: give at least one")
         for row, size in enumerate(lengths):

@@ -40,9 +40,7 @@ class VocosGenerator:
         Raises:
             ValueError: the mel is defined differently or not finite.
         """
-        if mel.settings != self.mel:
-            given = self.mel.differences(mel.settings)
-            raise ValueError(f"this vocoder renders {self.mel}, the mel given has {given}: choose another vocoder")
+        mel.require(self.mel)
         sizes, done = mel.lengths.tolist(), 0
         total = sum(-(-(size - 1) // CHUNK_FRAMES) for size in sizes)
         rows = []

@@ -83,9 +83,7 @@ class WaveGradGenerator:
         Raises:
             ValueError: the mel is defined differently or not finite, or there is no schedule of so many steps.
         """
-        if mel.settings != self.mel:
-            given = self.mel.differences(mel.settings)
-            raise ValueError(f"this vocoder renders {self.mel}, the mel given has {given}: choose another vocoder")
+        mel.require(self.mel)
         betas = betas_of(options, self.config)
         first = part.start if part else 0
         rows: list[Tensor] = []
