@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -17,7 +18,7 @@ from speechgen.service.jobs import Job, JobQueue, State
 from .components import said, sentence
 from .live import LiveSounds
 
-__all__ = ["Page", "Sounding", "Update"]
+__all__ = ["Page", "Sounding", "Turn", "Update"]
 
 Update = dict[Any, Any]
 """New values by component."""
@@ -25,6 +26,35 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.2
 """How often a job's status is told."""
+
+
+@dataclass(eq=False)
+class Turn:
+    """What one press of a tab's button set going.
+
+    Attributes:
+        name: tells it from those before, so that a press of Stop that arrives late stops what it was meant for.
+    """
+
+    name: str = field(default_factory=lambda: secrets.token_hex(4))
+    stopped: bool = False
+    _job: Job[Any] | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def begin(self, job: Job[Any]) -> None:
+        """Note the job that is under way now; it is cancelled if Stop was pressed before."""
+        with self._lock:
+            self._job = job
+            stopped = self.stopped
+        if stopped:
+            job.cancel()
+
+    def stop(self) -> None:
+        """Cancel the job, and those to come."""
+        with self._lock:
+            self.stopped, job = True, self._job
+        if job is not None:
+            job.cancel()
 
 
 @dataclass
@@ -42,16 +72,17 @@ class Page:
     sounds: LiveSounds = field(default_factory=LiveSounds)
     voices_changed: gr.State | None = None
     voice_lists: list[gr.Dropdown] = field(default_factory=list)
-    _jobs: dict[tuple[str, str], Job[Any]] = field(default_factory=dict)
-    _turns: dict[tuple[str, str], object] = field(default_factory=dict)
+    _turns: dict[tuple[str, str], Turn] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def alone(self, visitor: str, tab: str, updates: Generator[Update, None, None]) -> Iterator[Update]:
+    def alone(self, visitor: str, tab: str, turn: Turn, updates: Generator[Update, None, None]) -> Iterator[Update]:
         """Yield what a visitor's tab has to show, until the visitor begins the same anew: then this is stopped."""
-        key, turn = (visitor, tab), object()
+        key = (visitor, tab)
         with self._lock:
+            before = self._turns.get(key)
             self._turns[key] = turn
-        self.stop(visitor, tab)
+        if before is not None:
+            before.stop()
         try:
             for update in updates:
                 if self._turns.get(key) is not turn:
@@ -62,7 +93,6 @@ class Page:
             with self._lock:
                 if self._turns.get(key) is turn:
                     del self._turns[key]
-                    self._jobs.pop(key, None)
 
     def wire(
         self,
@@ -70,7 +100,7 @@ class Page:
         begin: gr.Button,
         stop: gr.Button,
         status: gr.HTML,
-        updates: Callable[[dict[Any, Any], str], Generator[Update, None, None]],
+        updates: Callable[[dict[Any, Any], Turn], Generator[Update, None, None]],
         inputs: set[Any],
         outputs: list[Any],
     ) -> None:
@@ -81,15 +111,17 @@ class Page:
             begin: the one.
             stop: the other, which can be pressed as long as there is something to stop.
             status: where faults are told.
-            updates: called with the values by component, and who the visitor is; yields what to show, raises what went wrong.
+            updates: called with the values by component, and the turn that is to know the jobs; yields what to show, raises
+                what went wrong.
             inputs: components whose values it gets.
             outputs: components that it updates.
         """
+        shown = gr.Textbox(visible="hidden")
 
-        def all_updates(data: dict[Any, Any], visitor: str) -> Generator[Update, None, None]:
-            yield {status: said("Beginning …", share=0.0), stop: gr.Button(interactive=True)}
+        def all_updates(data: dict[Any, Any], turn: Turn) -> Generator[Update, None, None]:
+            yield {status: said("Beginning …", share=0.0), shown: turn.name, stop: gr.Button(interactive=True)}
             try:
-                yield from updates(data, visitor)
+                yield from updates(data, turn)
             except Exception as error:
                 if not isinstance(error, UserError):
                     log.exception("the tab %s failed", tab)
@@ -98,30 +130,22 @@ class Page:
             yield {stop: gr.Button(interactive=False)}
 
         def run(data: dict[Any, Any], request: gr.Request) -> Iterator[Update]:
-            visitor = str(request.session_hash)
-            yield from self.alone(visitor, tab, all_updates(data, visitor))
+            turn = Turn()
+            yield from self.alone(str(request.session_hash), tab, turn, all_updates(data, turn))
 
-        def halt(request: gr.Request) -> None:
-            self.stop(str(request.session_hash), tab)
+        def halt(name: str, request: gr.Request) -> None:
+            self.stop(str(request.session_hash), name)
 
         quiet = {"show_progress": "hidden", "api_visibility": "private"}
-        begin.click(run, inputs, [status, stop, *outputs], concurrency_limit=None, trigger_mode="multiple", **quiet)
-        stop.click(halt, None, None, queue=False, **quiet)
+        begin.click(run, inputs, [status, stop, shown, *outputs], concurrency_limit=None, trigger_mode="multiple", **quiet)
+        stop.click(halt, shown, None, queue=False, **quiet)
 
-    def begin(self, visitor: str, tab: str, job: Job[Any]) -> None:
-        """Note a visitor's job, so that it can be stopped."""
+    def stop(self, visitor: str, name: str | None = None) -> None:
+        """Stop a visitor's turn of this name, or everything the visitor has set going."""
         with self._lock:
-            before = self._jobs.get((visitor, tab))
-            self._jobs[visitor, tab] = job
-        if before is not None:
-            before.cancel()
-
-    def stop(self, visitor: str, tab: str = "") -> None:
-        """Stop what a visitor's tab does, or all of the visitor's tabs."""
-        with self._lock:
-            jobs = [job for (whose, which), job in self._jobs.items() if whose == visitor and tab in ("", which)]
-        for job in jobs:
-            job.cancel()
+            turns = [turn for (whose, _), turn in self._turns.items() if whose == visitor and name in (None, turn.name)]
+        for turn in turns:
+            turn.stop()
 
     def follow(self, job: Job[Any], doing: str, live: str = "", sounding: Sounding | None = None) -> Iterator[str]:
         """Yield what to say of a job until it is over, whenever that changes."""

@@ -19,7 +19,7 @@ from speechgen.service.results import SynthesisResult
 from ..abx_panel import AbxPanel, Sounds
 from ..components import LARGEST_SEED, WAVEFORM, VoiceChoice, about, optional, said, table, value_of
 from ..results import saved
-from ..work import Page, Update
+from ..work import Page, Turn, Update
 from .speak import missing
 
 __all__ = ["PLACE", "TITLE", "build", "missing"]
@@ -108,7 +108,7 @@ def build(page: Page) -> None:
     AbxPanel(sounds, LETTERS).build()
     workshop = Workshop()
 
-    def updates(data: dict[Any, Any], visitor: str) -> Generator[Update, None, None]:
+    def updates(data: dict[Any, Any], turn: Turn) -> Generator[Update, None, None]:
         yield {
             **{way.sound: gr.Audio(value=None, visible=False) for way in ways},
             sheet: gr.HTML("", visible=False),
@@ -122,7 +122,7 @@ def build(page: Page) -> None:
         with tempfile.TemporaryDirectory(prefix="speechgen-") as folder:
             for way, wanted, vocoder in asked:
                 job = page.queue.run(_Work(workshop, wanted, vocoder, bool(data[measured])))
-                page.begin(visitor, TITLE, job)
+                turn.begin(job)
                 for told in page.follow(job, f"Speaking {way.letter}"):
                     yield {status: told}
                 made.append(_Made(way.letter, wanted, vocoder, *job.result()))

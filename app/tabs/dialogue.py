@@ -14,7 +14,7 @@ from speechgen.service.dialogue import GAP_SECONDS, MAX_GAP_SECONDS, Dialogue, r
 
 from ..components import MAX_CHARACTERS, Outcome, Settings, table, voice_names
 from ..results import delivered
-from ..work import Page, Update
+from ..work import Page, Turn, Update
 from .speak import missing
 
 __all__ = ["PLACE", "TITLE", "build", "missing"]
@@ -57,13 +57,13 @@ def build(page: Page) -> None:
             outcome = Outcome.build("Write a script and choose a voice for each speaker.")
             turns = gr.HTML("", visible=False)
 
-    def updates(data: dict[Any, Any], visitor: str) -> Generator[Update, None, None]:
+    def updates(data: dict[Any, Any], turn: Turn) -> Generator[Update, None, None]:
         yield {**outcome.cleared(), turns: gr.HTML("", visible=False)}
         names = [str(data[voice] or "") for voice in voices]
         work = _Work(data[script] or "", names, settings.content(data), float(data[gap] or 0))
         with tempfile.TemporaryDirectory(prefix="speechgen-") as folder:
             job = page.queue.run(work)
-            page.begin(visitor, TITLE, job)
+            turn.begin(job)
             for told in page.follow(job, f"Speaking {len(work.turns)} turns"):
                 yield {outcome.status: told}
             spoken = job.result()

@@ -17,7 +17,7 @@ from speechgen.service.results import join_chunks
 
 from ..components import FORMATS, MAX_CHARACTERS, Outcome, Settings, VoiceChoice, said
 from ..results import delivered
-from ..work import Page, Sounding, Update
+from ..work import Page, Sounding, Turn, Update
 
 __all__ = ["PLACE", "TITLE", "build", "missing"]
 
@@ -71,12 +71,12 @@ def build(page: Page) -> None:
         with gr.Column(scale=6, min_width=340):
             outcome = Outcome.build("Press Speak, or Ctrl+Enter in the text.")
 
-    def updates(data: dict[Any, Any], visitor: str) -> Generator[Update, None, None]:
+    def updates(data: dict[Any, Any], turn: Turn) -> Generator[Update, None, None]:
         yield outcome.cleared()
         content = {**settings.content(data), **voice.content(data), "text": data[text] or ""}
         asked, format_asked = checked(content), data[format]
         with tempfile.TemporaryDirectory(prefix="speechgen-") as folder:
-            for update in spoken(page, asked, visitor, data[early], outcome, Path(folder), format_asked):
+            for update in spoken(page, asked, turn, data[early], outcome, Path(folder), format_asked):
                 seed = update.pop(SEED, None)
                 yield update if seed is None else {**update, settings.seed: seed}
 
@@ -103,7 +103,7 @@ def checked(content: dict[str, Any]) -> SynthesisRequest:
 
 
 def spoken(
-    page: Page, asked: SynthesisRequest, visitor: str, early: bool, outcome: Outcome, folder: Path, format: str
+    page: Page, asked: SynthesisRequest, turn: Turn, early: bool, outcome: Outcome, folder: Path, format: str
 ) -> Iterator[Update]:
     """Speak, and yield updates of the outcome on the way.
 
@@ -111,7 +111,7 @@ def spoken(
         UserError: something that was given cannot be used, or the visitor has stopped it before there was sound.
     """
     job = page.queue.stream(asked, spans=early)
-    page.begin(visitor, TITLE, job)
+    turn.begin(job)
     began, sounding = time.perf_counter(), Sounding(page.sounds, job)
     try:
         for told in page.follow(job, "Speaking", sounding.token, sounding):

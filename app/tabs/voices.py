@@ -15,7 +15,7 @@ from speechgen.service import voices as store
 from speechgen.service.catalog import Voice
 
 from ..components import WAVEFORM, checked_recording, recording, said, sentence, table, voice_names
-from ..work import Page, Update
+from ..work import Page, Turn, Update
 from .speak import missing
 
 __all__ = ["PLACE", "TITLE", "build", "missing"]
@@ -45,13 +45,13 @@ def _build_adding(page: Page, sheet: gr.HTML) -> None:
     status = gr.HTML(said("Only add voices of people who agree to it.", kind="idle"), elem_id="add-told")
     changed = page.voices_changed
 
-    def updates(data: dict[Any, Any], visitor: str) -> Generator[Update, None, None]:
+    def updates(data: dict[Any, Any], turn: Turn) -> Generator[Update, None, None]:
         wanted, path = (data[name] or "").strip(), data[source]
         store.check_new(wanted, replace=data[again])
         if path is None:
             raise UserError("there is no recording yet: upload one, or use the microphone")
         job = page.queue.run(_Work(wanted, checked_recording(Path(path)), bool(data[again])))
-        page.begin(visitor, TITLE, job)
+        turn.begin(job)
         for line in page.follow(job, f"Encoding {wanted}"):
             yield {status: line}
         info = job.result()

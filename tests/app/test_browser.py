@@ -113,8 +113,8 @@ def test_the_seed_decides(open_page: Callable[..., Any]):
         page.locator("#seed input").first.fill(number)
         speak(page, "Good morning.")
         page.locator(".download:visible", has_text=f"speech-{number}.").wait_for()  # not the one before
+        page.locator(".figures-grid dt", has_text="Seed").locator(f"xpath=following-sibling::dd[.='{number}']").wait_for()
         told(page, "Done")
-        assert seed(page) == number
         heard.append(download(page)[0])
     assert np.array_equal(heard[0], heard[2])
     assert heard[0].shape != heard[1].shape or not np.array_equal(heard[0], heard[1])
@@ -186,7 +186,6 @@ def test_a_long_job_can_be_stopped_and_the_page_goes_on(open_page: Callable[...,
     page.locator("#stop").click()
     told(page, "Stopped|cancelled")
     assert time.monotonic() - begun < 30
-    page.locator("#stop[disabled]").wait_for()
     speak(page, "Good morning.")
     told(page, "Done")
 

@@ -7,7 +7,8 @@ import csv
 import io
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from starlette.routing import Route
 
 gradio = pytest.importorskip("gradio", reason="the page needs the extra app")
 
-from app import abx, components, layout, live  # noqa: E402
+from app import abx, components, layout, live, work  # noqa: E402
 from app.guard import JSON_BYTES, UPLOAD_BYTES, PageGuard  # noqa: E402
 from speechgen.service import UserError  # noqa: E402
 from speechgen.service.requests import SynthesisRequest  # noqa: E402
@@ -171,6 +172,40 @@ def test_the_collection_does_not_grow_for_ever(home: Path):
 
 
 # ---- the whole ----
+
+
+@dataclass
+class _Job:
+    cancelled: bool = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+def test_stop_stops_what_it_was_pressed_for():
+    page = work.Page(queue=None)  # type: ignore[arg-type]
+    turns, jobs = [work.Turn(), work.Turn()], [_Job(), _Job()]
+
+    def updates(turn: work.Turn, job: _Job) -> Generator[work.Update, None, None]:
+        yield {"before": turn.name}
+        turn.begin(job)  # type: ignore[arg-type]
+        yield {"after": turn.name}
+
+    first = page.alone("me", "Speak", turns[0], updates(turns[0], jobs[0]))
+    assert (*next(first), *next(first)) == ("before", "after")
+    second = page.alone("me", "Speak", turns[1], updates(turns[1], jobs[1]))
+    next(second)
+    assert jobs[0].cancelled  # begun anew
+    page.stop("me", turns[0].name)  # late
+    assert list(first) == [] and list(second) == [{"after": turns[1].name}]
+    assert not jobs[1].cancelled
+
+
+def test_stop_before_there_is_a_job_stops_it():
+    turn, job = work.Turn(), _Job()
+    turn.stop()
+    turn.begin(job)  # type: ignore[arg-type]
+    assert job.cancelled
 
 
 def test_a_tab_says_what_it_lacks(monkeypatch: pytest.MonkeyPatch):
