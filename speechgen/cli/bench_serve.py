@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["bench_serve"]
 
+LOG_CHARACTERS = 8000
+"""Of the end of the server's log, shown where an answer was wrong."""
+
 
 def bench_serve(
     clients: Annotated[int, typer.Option("--clients", min=1, max=200, help="Clients that ask at once.")] = 8,
@@ -36,8 +39,10 @@ def bench_serve(
     if url is not None:
         report = measure(load)
     else:
-        with own_server(["--pipeline", pipeline, "--device", device]) as address:
+        with own_server(["--pipeline", pipeline, "--device", device]) as (address, log):
             report = measure(replace(load, address=address, api_key=None))
+            if report.faults:
+                typer.echo(log.read_text()[-LOG_CHARACTERS:], err=True)
     if as_json:
         typer.echo(report.to_json())
     else:

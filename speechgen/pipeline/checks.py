@@ -47,10 +47,10 @@ def faults(samples: Tensor, rate: int, num_symbols: int, speed: float = 1.0) -> 
 
 def _ends_in_noise(speech: Tensor, rate: int) -> bool:
     """Tell whether the last TAIL_SECONDS are as flat in spectrum as noise, all through."""
-    size = int(0.04 * rate)
-    frames = speech[-int(TAIL_SECONDS * rate) :].float().unfold(0, size, size)  # [F, size]
-    if len(frames) * size < 0.9 * TAIL_SECONDS * rate:
+    size, tail = int(0.04 * rate), int(TAIL_SECONDS * rate)
+    if len(speech) < tail:
         return False
+    frames = speech[-tail:].float().unfold(0, size, size)  # [F, size]
     power = torch.fft.rfft(frames * torch.hann_window(size), dim=-1).abs().square() + 1e-12
     low, high = (round(edge * size / rate) for edge in TAIL_BAND_HZ)
     band = power[:, low:high]

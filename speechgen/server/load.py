@@ -269,8 +269,8 @@ def _figures(times: Sequence[tuple[float, float]]) -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def own_server(options: Sequence[str]) -> Iterator[str]:
-    """Start `speechgen serve` with options on a free port, warm; yield its address, and end it.
+def own_server(options: Sequence[str]) -> Iterator[tuple[str, Path]]:
+    """Start `speechgen serve` with options on a free port, warm; yield its address and its log, and end it.
 
     Raises:
         UserError: it does not start.
@@ -286,7 +286,7 @@ def own_server(options: Sequence[str]) -> Iterator[str]:
                 if server.poll() is not None or time.monotonic() > deadline:
                     raise UserError(f"the server did not start: {' '.join(log.read_text().split()) or 'it said nothing'}")
                 time.sleep(0.05)
-            yield told[1]
+            yield told[1], log
         finally:
             server.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
