@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import torch
 
 from speechgen.core.errors import UserError
 
-__all__ = ["available", "overlooked_gpu", "resolve"]
+__all__ = ["available", "bound_kernel_cache", "overlooked_gpu", "resolve"]
+
+KEPT_KERNELS = "64"
+"""For how many shapes a CPU keeps compiled kernels."""
+
+
+def bound_kernel_cache() -> None:
+    """Let oneDNN keep few of the kernels it compiles; whoever has set the number is left alone.
+
+    It compiles one for every length of sound and keeps 1024, which lets a server grow for hours by some hundred megabytes.
+    Heard by oneDNN only before the first convolution.
+    """
+    for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        os.environ.setdefault(name, KEPT_KERNELS)
 
 
 def available() -> list[str]:

@@ -52,6 +52,7 @@ class Engine:
         Raises:
             UserError: there is no such device here.
         """
+        devices.bound_kernel_cache()
         self.device = devices.resolve(device)
         self._overrides = tuple(overrides)
         self._hints = tuple(filter(None, [devices.overlooked_gpu()])) if device == "auto" else ()

@@ -1,0 +1,37 @@
+"""Memory that compiled kernels take, in a process of its own: oneDNN asks for the bound once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+LENGTHS = """
+import resource, sys, torch
+from speechgen.service import devices
+if sys.argv[1] == "bounded":
+    devices.bound_kernel_cache()
+torch.set_num_threads(1)
+layer = torch.nn.Conv1d(224, 512, 7, padding=3)
+taken = {}
+with torch.inference_mode():
+    for length in range(200, 330):
+        layer(torch.zeros(1, 224, length))
+        taken[length] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+print(taken[329] - taken[265])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="kilobytes are what Linux counts in")
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
+def test_lengths_that_come_and_go_leave_no_kernels_behind(repository: Path):
+    grown = {}
+    for kind in ("bounded", "free"):
+        told = subprocess.run(
+            [sys.executable, "-c", LENGTHS, kind], cwd=repository, capture_output=True, text=True, check=True, timeout=300
+        )
+        grown[kind] = int(told.stdout)
+    assert grown["bounded"] < 0.5 * grown["free"]
