@@ -97,11 +97,16 @@ class Mel:
         """Check that a vocoder for mels of `settings` can render this one.
 
         Raises:
-            ValueError: it is defined differently; says where.
+            ValueError: it is defined differently, or a real frame is not finite; says where.
         """
         if self.settings != settings:
             given = settings.differences(self.settings)
             raise ValueError(f"this vocoder renders {settings}, the mel given has {given}: choose another vocoder")
+        real = torch.arange(self.values.shape[1], device=self.values.device) < self.lengths[:, None]
+        broken = ~self.values.isfinite().all(-1) & real  # [B, T]
+        if broken.any():
+            row, frame = broken.nonzero()[0].tolist()
+            raise ValueError(f"frame {frame} of row {row} of the mel is not finite: check the audio or the model it came from")
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def test_one_frame_is_no_sound():
 def test_what_is_wrong_with_a_mel_is_named():
     broken = mel(5, 4)
     broken.values[0, 2, 7] = math.nan
-    with pytest.raises(ValueError, match="row 0 of the mel holds values that are not finite"):
+    with pytest.raises(ValueError, match="frame 2 of row 0 of the mel is not finite"):
         vocoder().generate(broken, options=OPTIONS, rng=generator(0))
     padded = mel(5, 4)
     padded.values[1, 4] = math.nan  # behind the end

@@ -184,7 +184,7 @@ def test_a_mel_that_is_not_finite_is_refused_unless_it_is_padding(value):
     given.values[1, 5] = value
     assert vocoder().generate(given, options=WaveGradOptions(), rng=generator(0)).samples.isfinite().all()
     given.values[1, 2] = value
-    with pytest.raises(ValueError, match="row 1 of the mel holds values that are not finite"):
+    with pytest.raises(ValueError, match="frame 2 of row 1 of the mel is not finite"):
         vocoder().generate(given, options=WaveGradOptions(), rng=generator(0))
 
 

@@ -8,6 +8,8 @@ three kernels of the lower rate: `_Repeated`. Long utterances are rendered in ch
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from itertools import count
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +19,7 @@ from torch.nn.utils.rnn import pad_sequence
 from speechgen.core.errors import UserError
 from speechgen.core.protocols import Part, Progress
 from speechgen.core.random import placed_noise
-from speechgen.core.types import Mel, MelSettings, Waveform
+from speechgen.core.types import Mel, Waveform
 from speechgen.models.vocoders.gan_tts.config import GanTtsConfig, GanTtsOptions
 from speechgen.models.vocoders.gan_tts.model import (
     ConditionalNorm,
@@ -30,7 +32,7 @@ from speechgen.models.vocoders.gan_tts.model import (
     mel_features,
     shape,
 )
-from speechgen.nn.masks import valid_mask
+from speechgen.nn.windows import in_windows, num_windows
 
 CHUNK_FRAMES = 384
 
@@ -67,7 +69,7 @@ class GanTtsGenerator:
         """
         if self.config.conditioning != "mel":
             raise UserError("this vocoder renders linguistic features, not mels: use its render(), or choose another vocoder")
-        _check(mel, self.mel)
+        mel.require(self.mel)
         return self._render(mel_features(mel.values), mel.lengths, mel.values, options.temperature, rng, progress)
 
     @torch.inference_mode()
@@ -109,23 +111,24 @@ class GanTtsGenerator:
         progress: Progress | None,
     ) -> Waveform:
         """Render row by row, for what pads a row must not be seen, and chunk by chunk, for memory."""
-        baked, sizes = self._baked(temperature, rng), lengths.tolist()
-        total = sum(len(_starts(size)) for size in sizes)
-        rows, done = [], 0
+        baked, sizes, done = self._baked(temperature, rng), (lengths - 1).tolist(), count(1)
+        total = sum(num_windows(size, CHUNK_FRAMES) for size in sizes)
+        rows = []
+
+        def told() -> None:
+            if progress is not None:
+                progress(next(done), total)
+
+        def window(row: int, low: int, high: int) -> Tensor:
+            read = slice(low, high + 1)
+            return self._window(baked, features[row : row + 1, read], None if mel is None else mel[row : row + 1, read])
+
         for row, size in enumerate(sizes):
-            pieces = [features.new_zeros(0)]
-            for start in _starts(size):
-                low, stop = max(0, start - self.reach_frames), min(start + CHUNK_FRAMES, size - 1)
-                window = slice(low, min(size, stop + 1 + self.reach_frames))
-                samples = self._window(
-                    baked, features[row : row + 1, window], None if mel is None else mel[row : row + 1, window]
-                )
-                hop = self.config.hop_samples
-                pieces.append(samples[(start - low) * hop : (stop - low) * hop])
-                done += 1
-                if progress is not None:
-                    progress(done, total)
-            rows.append(torch.cat(pieces))
+            samples = features.new_zeros(0)
+            if size:
+                hop, reach = self.config.hop_samples, self.reach_frames
+                samples = in_windows(partial(window, row), size, step=CHUNK_FRAMES, reach=reach, hop=hop, told=told)
+            rows.append(samples)
         samples = pad_sequence(rows, batch_first=True)  # [B, L]
         return Waveform(samples.clamp(-1, 1), (lengths - 1) * self.config.hop_samples, self.mel.sample_rate)
 
@@ -145,11 +148,6 @@ class GanTtsGenerator:
         if self._mean is None:
             self._mean = Baked(self.network, torch.zeros(size, device=device))
         return self._mean
-
-
-def _starts(num_frames: int) -> range:
-    """First frame of each chunk; the last frame only ends the sound."""
-    return range(0, num_frames - 1, CHUNK_FRAMES)
 
 
 class Baked:
@@ -250,18 +248,3 @@ def _folded(norm: ConditionalNorm, z: Tensor) -> tuple[Tensor, Tensor]:
 def _activated(x: Tensor, norm: tuple[Tensor, Tensor]) -> Tensor:
     scale, shift = norm
     return torch.addcmul(shift[:, None], x, scale[:, None]).relu_()
-
-
-def _check(mel: Mel, settings: MelSettings) -> None:
-    """Refuse a mel of other settings, and one with values that are not numbers."""
-    own, given = settings.model_dump(), mel.settings.model_dump()
-    other = [name for name in own if own[name] != given[name]]
-    if other:
-        raise ValueError(
-            f"this vocoder renders {settings}, the mel given has another {' and '.join(other)} "
-            f"({', '.join(f'{name}={given[name]}' for name in other)}): choose another vocoder"
-        )
-    broken = ~mel.values.isfinite().all(-1) & valid_mask(mel.lengths, mel.values.shape[1])  # [B, T]
-    if broken.any():
-        row, frame = broken.nonzero()[0].tolist()
-        raise ValueError(f"frame {frame} of row {row} of the mel is not finite: check the audio or the model it came from")

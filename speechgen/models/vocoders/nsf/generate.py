@@ -81,9 +81,6 @@ class NSFGenerator:
         mel.require(self.mel)
         if min(lengths, default=1) < 1:
             raise ValueError("a mel without frames cannot be rendered: give at least one")
-        for row, size in enumerate(lengths):
-            if not mel.values[row, :size].isfinite().all():
-                raise ValueError(f"row {row} of the mel has values that are no numbers: check what made it")
         if pitch is not None and pitch.shape != mel.values.shape[:2]:
             raise ValueError(f"a pitch of shape {list(pitch.shape)} does not fit a mel of {list(mel.values.shape[:2])} frames")
         if pitch is not None and not (pitch.isfinite() & (pitch >= 0)).all():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from itertools import count
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from speechgen.core.protocols import Part, Progress
 from speechgen.core.types import Mel, Waveform
 from speechgen.models.vocoders.vocos.config import VocosConfig, VocosOptions
 from speechgen.models.vocoders.vocos.model import Vocos
+from speechgen.nn.windows import in_windows, num_windows
 
 CHUNK_FRAMES = 2048
 """Frames that are rendered at once: what a longer mel needs of memory is its audio."""
@@ -41,28 +43,27 @@ class VocosGenerator:
             ValueError: the mel is defined differently or not finite.
         """
         mel.require(self.mel)
-        sizes, done = mel.lengths.tolist(), 0
-        total = sum(-(-(size - 1) // CHUNK_FRAMES) for size in sizes)
-        rows = []
+        sizes, done = (mel.lengths - 1).tolist(), count(1)
+        total = sum(num_windows(size, CHUNK_FRAMES) for size in sizes)
+
+        def told() -> None:
+            if progress is not None:
+                progress(next(done), total)
+
         # Row by row: the convolutions of a short row must not see what pads it.
-        for number, (row, size) in enumerate(zip(mel.values, sizes, strict=True)):
-            if not row[:size].isfinite().all():
-                raise ValueError(f"row {number} of the mel holds values that are not finite: make it again")
-            pieces = [row.new_zeros(0)]
-            for piece in self._chunks(row[:size]):
-                pieces.append(piece)
-                done += 1
-                if progress is not None:
-                    progress(done, total)
-            rows.append(torch.cat(pieces))
+        rows = [self._render(row[: size + 1], told) for row, size in zip(mel.values, sizes, strict=True)]
         samples = pad_sequence(rows, batch_first=True)  # [B, L]
         return Waveform(samples.clamp(-1, 1), (mel.lengths - 1) * self.mel.hop_samples, self.mel.sample_rate)
 
-    def _chunks(self, mel: Tensor) -> Iterator[Tensor]:
-        """Samples of a row [T, M], CHUNK_FRAMES frames at a time, each chunk seeing as far as it would in the whole."""
-        hop, last = self.mel.hop_samples, len(mel) - 1
-        for start in range(0, last, CHUNK_FRAMES):
-            stop = min(last, start + CHUNK_FRAMES)
-            low = max(0, start - self.reach_frames)
-            samples = self.network(mel[None, low : stop + 1 + self.reach_frames])[0]
-            yield samples[(start - low) * hop : (stop - low) * hop]
+    def _render(self, mel: Tensor, told: Callable[[], None]) -> Tensor:
+        """Samples [(T - 1) * hop] of a row [T, M]."""
+        if len(mel) == 1:
+            return mel.new_zeros(0)
+        return in_windows(
+            lambda low, high: self.network(mel[None, low : high + 1])[0],
+            len(mel) - 1,
+            step=CHUNK_FRAMES,
+            reach=self.reach_frames,
+            hop=self.mel.hop_samples,
+            told=told,
+        )

@@ -6,7 +6,6 @@ give the samples that the whole would: each step looks one reach further, all of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch
@@ -19,6 +18,7 @@ from speechgen.core.random import placed_noise
 from speechgen.core.types import Mel, Waveform
 from speechgen.models.vocoders.wavegrad.config import WaveGradConfig, WaveGradOptions
 from speechgen.models.vocoders.wavegrad.model import WaveGrad, reach_samples
+from speechgen.nn.windows import in_windows
 from speechgen.sampling.diffusion import named_betas, sample
 
 LIMIT = 1.0
@@ -89,8 +89,6 @@ class WaveGradGenerator:
         rows: list[Tensor] = []
         total = len(mel.values) * len(betas)
         for number, (row, size) in enumerate(zip(mel.values, mel.lengths.tolist(), strict=True)):
-            if not row[:size].isfinite().all():
-                raise ValueError(f"row {number} of the mel holds values that are not finite: make it again")
             report = None if progress is None else _shifted(progress, number * len(betas), total)
             rows.append(self._render(row[None, :size], betas, options, rng, first, report))
         samples = pad_sequence(rows, batch_first=True)  # [B, L]
@@ -117,37 +115,24 @@ class WaveGradGenerator:
             limit=LIMIT if options.clamp else None,
             progress=progress,
         )
-        reach = self._filter_reach
-        return self._in_chunks(
-            frames, reach, lambda low, high: coloured(made[:, low * hop : high * hop], mel[:, low : high + 1], self.config)
+        return in_windows(
+            lambda low, high: coloured(made[:, low * hop : high * hop], mel[:, low : high + 1], self.config),
+            frames,
+            step=CHUNK_FRAMES,
+            reach=self._filter_reach,
+            hop=hop,
         )[0]
 
     def _predict(self, condition: Tensor, noisy: Tensor, level: float) -> Tensor:
         """The noise in noisy [1, L]."""
         hop, levels = self.mel.hop_samples, noisy.new_full((1,), level)
-        return self._in_chunks(
-            noisy.shape[-1] // hop,
-            self._step_reach,
+        return in_windows(
             lambda low, high: self.network.denoise(noisy[:, low * hop : high * hop], condition[..., low:high], levels),
+            noisy.shape[-1] // hop,
+            step=CHUNK_FRAMES,
+            reach=self._step_reach,
+            hop=hop,
         )
-
-    def _in_chunks(self, frames: int, reach: int, render: Callable[[int, int], Tensor]) -> Tensor:
-        """Join what `render(low, high)` makes of frames [low, high), each chunk with `reach` more on either side."""
-        hop = self.mel.hop_samples
-        return torch.cat(
-            [
-                render(low, high)[:, (start - low) * hop : (stop - low) * hop]
-                for start, stop, low, high in _spans(frames, reach)
-            ],
-            dim=-1,
-        )
-
-
-def _spans(frames: int, reach: int) -> Iterator[tuple[int, int, int, int]]:
-    """Chunks [start, stop) of `frames`, and [low, high), what is looked at for them."""
-    for start in range(0, frames, CHUNK_FRAMES):
-        stop = min(frames, start + CHUNK_FRAMES)
-        yield start, stop, max(0, start - reach), min(frames, stop + reach)
 
 
 def _shifted(progress: Progress, before: int, total: int) -> Progress:
