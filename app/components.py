@@ -221,6 +221,10 @@ class Settings:
         plain |= {name: value_of(name, plain[name]) for name in ("steps", "guidance", "temperature")}
         return plain | {"candidates": int(plain["candidates"])}
 
+    def drawn(self, data: dict[Any, Any], seed: int) -> dict[Any, Any]:
+        """Show the seed that was drawn; one that was typed is the visitor's, who may have typed another since."""
+        return {self.seed: seed} if data[self.chance] else {}
+
 
 @dataclass(frozen=True)
 class Outcome:

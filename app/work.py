@@ -86,8 +86,9 @@ class Page:
         try:
             for update in updates:
                 if self._turns.get(key) is not turn:
-                    return
+                    break
                 yield update
+            yield {}  # Gradio shows the last update once more when a generator is over, perhaps over that of the next turn
         finally:
             updates.close()
             with self._lock:

@@ -68,7 +68,8 @@ def build(page: Page) -> None:
                 yield {outcome.status: told}
             spoken = job.result()
             made = delivered(spoken.result, outcome, Path(folder), "wav", "Done.")
-            yield {**next(made), turns: gr.HTML(_turns(spoken), visible=True), settings.seed: spoken.result.seed}
+            seed = settings.drawn(data, spoken.result.seed)
+            yield {**next(made), turns: gr.HTML(_turns(spoken), visible=True), **seed}
             yield from made
 
     def ask(content: str) -> dict[Any, Any]:

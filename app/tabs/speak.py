@@ -78,7 +78,7 @@ def build(page: Page) -> None:
         with tempfile.TemporaryDirectory(prefix="speechgen-") as folder:
             for update in spoken(page, asked, turn, data[early], outcome, Path(folder), format_asked):
                 seed = update.pop(SEED, None)
-                yield update if seed is None else {**update, settings.seed: seed}
+                yield update if seed is None else {**update, **settings.drawn(data, seed)}
 
     inputs = {text, early, format, *voice.inputs, *settings.inputs}
     page.wire(TITLE, speak, stop, outcome.status, updates, inputs, [*outcome.parts, settings.seed])
