@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -11,13 +12,14 @@ __all__ = ["SelfAttention"]
 
 
 class SelfAttention(nn.Module):
-    """Bidirectional self-attention; every head is rotated."""
+    """Bidirectional self-attention; every head is rotated, or the first `rotary_heads` alone."""
 
-    def __init__(self, width: int, num_heads: int, dropout: float = 0.0) -> None:
+    def __init__(self, width: int, num_heads: int, dropout: float = 0.0, *, rotary_heads: int | None = None) -> None:
         super().__init__()
         if width % num_heads or (width // num_heads) % 2:
             raise ValueError(f"width {width} does not split into {num_heads} heads of even width")
         self.num_heads = num_heads
+        self.rotary_heads = num_heads if rotary_heads is None else rotary_heads
         self.dropout = dropout
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
@@ -35,11 +37,16 @@ class SelfAttention(nn.Module):
         """
         q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)  # each [B, H, T, D/H]
         mixed = F.scaled_dot_product_attention(
-            rotate(q, angles),
-            rotate(k, angles),
+            self._rotated(q, angles),
+            self._rotated(k, angles),
             v,
             attn_mask=valid[:, None, None, :],
             dropout_p=self.dropout if self.training else 0.0,
         )
         mapped: Tensor = self.out(mixed.transpose(1, 2).flatten(2))  # [B, T, D]
         return mapped
+
+    def _rotated(self, x: Tensor, angles: Tensor) -> Tensor:
+        if self.rotary_heads == self.num_heads:
+            return rotate(x, angles)
+        return torch.cat((rotate(x[:, : self.rotary_heads], angles), x[:, self.rotary_heads :]), dim=1)

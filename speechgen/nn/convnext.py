@@ -1,11 +1,11 @@
-"""ConvNeXt block in one dimension (Liu et al., 2022), as Vocos uses it."""
+"""ConvNeXt blocks in one dimension: Liu et al. (2022), as Vocos uses it, and Woo et al. (2023), as F5 does."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["ConvNeXtBlock"]
+__all__ = ["ConvNeXtBlock", "ConvNeXtV2Block"]
 
 
 class ConvNeXtBlock(nn.Module):
@@ -28,3 +28,29 @@ class ConvNeXtBlock(nn.Module):
         y = self.dwconv(x).transpose(1, 2)  # [B, T, D]
         y = self.gamma * self.pwconv2(self.act(self.pwconv1(self.norm(y))))
         return x + y.transpose(1, 2)
+
+
+class ConvNeXtV2Block(nn.Module):
+    """As ConvNeXtBlock, with global response normalisation (Woo et al., 2023, section 3.3) in place of the layer scale.
+
+    Each channel's norm is over time, so what pads a row must not count. Attribute names are those of the published F5.
+    """
+
+    def __init__(self, width: int, hidden_width: int) -> None:
+        super().__init__()
+        self.dwconv = nn.Conv1d(width, width, 7, padding=3, groups=width)
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.pwconv1 = nn.Linear(width, hidden_width)
+        self.act = nn.GELU()
+        self.gamma = nn.Parameter(torch.zeros(hidden_width))
+        self.beta = nn.Parameter(torch.zeros(hidden_width))
+        self.pwconv2 = nn.Linear(hidden_width, width)
+
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
+        """Map [B, T, D], of which valid [B, T] count and the rest is zero, to [B, T, D]."""
+        y = self.dwconv(x.transpose(1, 2)).transpose(1, 2)
+        y = self.act(self.pwconv1(self.norm(y)))  # [B, T, H]
+        norms = (y * valid[..., None]).norm(dim=1, keepdim=True)  # [B, 1, H]
+        y = y + self.gamma * (y * norms / (norms.mean(-1, keepdim=True) + 1e-6)) + self.beta
+        mapped: Tensor = x + self.pwconv2(y)
+        return mapped * valid[..., None]

@@ -1,11 +1,13 @@
-"""Rotary position embedding (Su et al., 2021), interleaved pairs: features (0, 1), (2, 3), ... are rotated together."""
+"""Where a position is: by rotation (Su et al., 2021; features (0, 1), (2, 3), ... are rotated together), by a table of
+cosines and sines, or by what lies around it."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
-__all__ = ["rotary_angles", "rotate"]
+__all__ = ["ConvolutionalPosition", "cosine_table", "rotary_angles", "rotate"]
 
 
 def rotary_angles(size: int, head_width: int, device: torch.device, base: float = 10000.0) -> Tensor:
@@ -19,3 +21,24 @@ def rotate(x: Tensor, angles: Tensor) -> Tensor:
     even, odd = x.float().unflatten(-1, (-1, 2)).unbind(-1)
     cos, sin = angles.cos(), angles.sin()
     return torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1).flatten(-2).to(x.dtype)
+
+
+def cosine_table(size: int, width: int, device: torch.device) -> Tensor:
+    """Return [T, width] float32: the cosines of `rotary_angles`, then their sines."""
+    angles = rotary_angles(size, width, device)
+    return torch.cat((angles.cos(), angles.sin()), dim=-1)
+
+
+class ConvolutionalPosition(nn.Module):
+    """Two grouped convolutions of width 31 with Mish: local context before the first attention."""
+
+    def __init__(self, width: int, kernel: int = 31, groups: int = 16) -> None:
+        super().__init__()
+        self.first = nn.Conv1d(width, width, kernel, padding=kernel // 2, groups=groups)
+        self.second = nn.Conv1d(width, width, kernel, padding=kernel // 2, groups=groups)
+
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
+        """Map [B, N, D] to [B, N, D]; padding counts as zeros."""
+        mask = valid[:, None]
+        y = F.mish(self.first(x.transpose(1, 2) * mask))
+        return F.mish(self.second(y * mask)).transpose(1, 2)

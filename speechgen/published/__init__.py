@@ -7,7 +7,8 @@ A family's file is found by its name and has
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch import Tensor
@@ -19,12 +20,21 @@ __all__ = ["About", "Imported", "families"]
 
 @dataclass(frozen=True)
 class About:
-    """What a family's file says of itself; `files` are patterns of file names, the weights first."""
+    """What a family's file says of itself.
+
+    Attributes:
+        model: it becomes.
+        origin: where it is published.
+        licence: of the weights.
+        files: patterns of file names, the weights first.
+        pulls: name -> repository of the hub, perhaps with a folder behind it, that `models pull` knows.
+    """
 
     model: str
     origin: str
     licence: str
     files: tuple[str, ...]
+    pulls: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

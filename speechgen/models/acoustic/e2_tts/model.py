@@ -15,23 +15,8 @@ from speechgen.models.acoustic.e2_tts.config import E2Config
 from speechgen.nn.embeddings import TimeEmbedding
 from speechgen.nn.masks import valid_mask
 from speechgen.nn.pooling import ReferenceEncoder
-from speechgen.nn.positions import rotary_angles
-from speechgen.nn.transformer import TransformerBlock
-
-
-class ConvolutionalPosition(nn.Module):
-    """Two grouped convolutions of width 31 with Mish: local context before the first attention."""
-
-    def __init__(self, width: int, kernel: int = 31, groups: int = 16) -> None:
-        super().__init__()
-        self.first = nn.Conv1d(width, width, kernel, padding=kernel // 2, groups=groups)
-        self.second = nn.Conv1d(width, width, kernel, padding=kernel // 2, groups=groups)
-
-    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
-        """Map [B, N, D] to [B, N, D]; padding counts as zeros."""
-        mask = valid[:, None]
-        y = F.mish(self.first(x.transpose(1, 2) * mask))
-        return F.mish(self.second(y * mask)).transpose(1, 2)
+from speechgen.nn.positions import ConvolutionalPosition, rotary_angles
+from speechgen.nn.transformer import TransformerBlock, through_u
 
 
 class E2TTS(nn.Module):
@@ -99,13 +84,7 @@ class E2TTS(nn.Module):
         x = torch.cat((time[:, None], x), dim=1)  # [B, 1 + N, D]
         valid = F.pad(valid, (1, 0), value=True)
         angles = rotary_angles(x.shape[1], self.config.width // self.config.num_heads, x.device)
-        half = len(self.blocks) // 2
-        skips = []
-        for block in self.blocks[:half]:
-            skips.append(x)
-            x = block(x, valid, angles, condition)
-        for block, merge in zip(self.blocks[half:], self.merges, strict=True):
-            x = block(merge(torch.cat((x, skips.pop()), dim=-1)), valid, angles, condition)
+        x = through_u(self.blocks, self.merges, x, valid, angles, condition)
         made: Tensor = self.out(self.norm(x[:, 1:]))
         if self.direct is not None:
             made = made + self.direct(F.silu(time))[:, None] * noisy

@@ -1,0 +1,1 @@
+"""Characters and a prompt to mel, without semantic tokens between them."""

@@ -1,0 +1,139 @@
+"""E2 TTS and F5-TTS: a transformer that predicts the velocity of a mel from the visible part of it and the whole text.
+
+The text is a string of symbols, as long as the mel: behind its end stand fillers (E2 TTS, section 2.1). Each position sees
+noisy mel, visible mel (zeros where it is to be generated) and text, concatenated. E2 TTS then is a U of plain blocks with
+the flow time as a position of its own in front; F5-TTS refines the text by ConvNeXt V2 blocks and is a row of blocks that
+the flow time modulates. The process that integrates the velocity is sampling/flow_matching.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from speechgen.models.text_to_mel.f5_tts.config import F5Config
+from speechgen.nn.convnext import ConvNeXtV2Block
+from speechgen.nn.embeddings import TimeEmbedding
+from speechgen.nn.masks import valid_mask
+from speechgen.nn.positions import ConvolutionalPosition, cosine_table, rotary_angles
+from speechgen.nn.transformer import DiTBlock, FinalModulation, TransformerBlock, through_u
+
+FILLER = 0
+"""Row of the embedding that stands for no symbol; symbol i is row i + 1."""
+
+
+class F5TTS(nn.Module):
+    """Velocity field over normalised mel frames."""
+
+    def __init__(self, config: F5Config) -> None:
+        super().__init__()
+        self.config = config
+        bins, width = config.mel.num_bins, config.width
+        self.symbols = nn.Embedding(len(config.vocabulary) + 1, config.text_width)
+        self.text_blocks = nn.ModuleList(
+            ConvNeXtV2Block(config.text_width, 2 * config.text_width) for _ in range(config.text_layers)
+        )
+        self.project = nn.Linear(2 * bins + config.text_width, width)
+        self.position = ConvolutionalPosition(width)
+        self.time = TimeEmbedding(width)
+        sizes = (width, config.num_heads, config.ff_multiple, config.dropout)
+        self.blocks, self.merges = nn.ModuleList(), nn.ModuleList()
+        self.norm: nn.Module
+        if config.backbone == "unet":
+            for _ in range(config.depth):
+                self.blocks.append(TransformerBlock(*sizes, gelu="tanh", rotary_heads=config.rotary_heads))
+            for _ in range(config.depth // 2):
+                self.merges.append(nn.Linear(2 * width, width, bias=False))
+            self.norm = nn.RMSNorm(width)
+        else:
+            for _ in range(config.depth):
+                self.blocks.append(DiTBlock(*sizes, rotary_heads=config.rotary_heads))
+            self.norm = FinalModulation(width)
+        self.out = nn.Linear(width, bins)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def read(self, text: Tensor, text_lengths: Tensor, lengths: Tensor, hidden: Tensor) -> Tensor:
+        """Embed the text for every frame; the same at every flow time.
+
+        Args:
+            text: [B, S] symbols, indices into the vocabulary; what lies behind the frames is not seen.
+            text_lengths: [B] real symbols.
+            lengths: [B] frames; the longest is T.
+            hidden: [B], True for rows whose text is all fillers.
+
+        Returns:
+            [B, T, E].
+        """
+        size = int(lengths.max())
+        valid = valid_mask(lengths, size)
+        written = valid & valid_mask(text_lengths, size)
+        rows = F.pad(text[:, :size], (0, size - min(size, text.shape[1]))) + 1
+        rows = rows.masked_fill(~written | hidden[:, None], FILLER)
+        x = self.symbols(rows) * valid[..., None]
+        kept = (written if self.config.mask_filler else valid)[..., None]
+        if self.text_blocks:
+            x = x + cosine_table(size, self.config.text_width, x.device).to(x.dtype) * valid[..., None]
+            x = x * kept
+            for block in self.text_blocks:
+                x = block(x, valid) * kept
+        return _spread(x, written.sum(1), lengths) if self.config.upsample_text else x
+
+    def forward(
+        self,
+        noisy: Tensor,
+        visible: Tensor,
+        text: Tensor,
+        text_lengths: Tensor,
+        hidden: Tensor,
+        t: Tensor,
+        lengths: Tensor,
+        read: Tensor | None = None,
+    ) -> Tensor:
+        """Predict data - noise.
+
+        Args:
+            noisy: [B, T, M] normalised mel at flow time t; T is the largest of `lengths`.
+            visible: [B, T, M] the known mel, zeros where it is to be generated.
+            text, text_lengths, hidden: see `read`.
+            t: [B] in [0, 1].
+            lengths: [B] real frames.
+            read: what `read` returns, if it is known already.
+
+        Returns:
+            [B, T, M]; values at padded positions are unspecified.
+        """
+        valid = valid_mask(lengths, noisy.shape[1])
+        read = self.read(text, text_lengths, lengths, hidden) if read is None else read
+        x = self.project(torch.cat((noisy, visible, read), dim=-1))  # [B, T, D]
+        x = x + self.position(x, valid)
+        time = self.time(t).to(x.dtype)  # [B, D]
+        head_width = self.config.width // self.config.num_heads
+        if self.config.backbone == "unet":
+            x, valid = torch.cat((time[:, None], x), dim=1), F.pad(valid, (1, 0), value=True)
+            angles = rotary_angles(x.shape[1], head_width, x.device)
+            x = self.norm(through_u(self.blocks, self.merges, x, valid, angles))[:, 1:]
+        else:
+            angles, time = rotary_angles(x.shape[1], head_width, x.device), F.silu(time)
+            for block in self.blocks:
+                x = block(x, valid, angles, time)
+            x = self.norm(x, time)
+        made: Tensor = self.out(x)
+        return made
+
+    def normalized(self, mel: Tensor) -> Tensor:
+        """Log-mel values as the network has them."""
+        return (mel - self.config.mel_mean) / self.config.mel_scale
+
+    def log_mel(self, values: Tensor) -> Tensor:
+        """Undo `normalized`."""
+        return values * self.config.mel_scale + self.config.mel_mean
+
+
+def _spread(x: Tensor, counts: Tensor, lengths: Tensor) -> Tensor:
+    """Stretch the first `counts` [B] of x [B, T, E] evenly over `lengths` [B] positions; zeros behind them and without text."""
+    position = torch.arange(x.shape[1], device=x.device)[None]
+    source = position * counts[:, None] // lengths[:, None]  # [B, T]
+    spread = x.gather(1, source.clamp(max=x.shape[1] - 1)[..., None].expand_as(x))
+    return spread * ((position < lengths[:, None]) & (counts[:, None] > 0))[..., None]
