@@ -27,7 +27,7 @@ def prepare(
     source: Annotated[Path, typer.Option(help="Folder of the corpus; for flite a text file with a sentence a line.")],
     out: Annotated[Path, typer.Option(help="Prepared folder. If it exists, only missing features are added.")],
     features: Annotated[
-        str, typer.Option(help="What to compute: audio, mel, pitch, phonemes, tokens, labels (flite).")
+        str, typer.Option(help="What to compute: audio, mel, pitch, phonemes, characters, tokens, labels (flite).")
     ] = "audio,mel",
     tokenizer: Annotated[Path | None, typer.Option(help="Checkpoint folder that computes the tokens.")] = None,
     language: Annotated[str, typer.Option(help="Language of texts that do not say, as espeak-ng's code.")] = "en-us",

@@ -23,6 +23,7 @@ __all__ = [
     "Sample",
     "SemanticModel",
     "SemanticTokenizer",
+    "TextToMel",
     "Update",
     "Vocoder",
 ]
@@ -36,7 +37,7 @@ class Batch:
     """One training batch: padded tensors by field name, and how many entries of each row are real.
 
     Fields (each exists only if the objective asked for it):
-        audio [B, L] float32 · mel [B, T, M] float32 · phonemes [B, S] int64 · tokens [B, T'] int64 · labels [B, T'] int64
+        audio [B, L] float32 · mel [B, T, M] float32 · phonemes [B, S] int64 · characters [B, S] int64 (code points) · tokens [B, T'] int64 · labels [B, T'] int64
         pitch [B, T] float32, Hz on the frames of the mel, 0 = unvoiced
     """
 
@@ -138,6 +139,27 @@ class AcousticModel(Protocol):
         progress: Progress | None = None,
     ) -> Mel:
         """Return the mel of `tokens` alone, without the prompt's frames."""
+        ...
+
+
+class TextToMel(Protocol):
+    """Characters and a prompt to a mel in the prompt's voice, in one stage."""
+
+    mel: MelSettings
+    vocabulary: tuple[str, ...]
+
+    def generate(
+        self,
+        text: Text,
+        prompt: Mel,
+        prompt_text: Text,
+        *,
+        frames: int | None = None,
+        options: Any,
+        rng: torch.Generator,
+        progress: Progress | None = None,
+    ) -> Mel:
+        """Return the mel of `text` alone, `frames` long if that is given, without the prompt's frames."""
         ...
 
 

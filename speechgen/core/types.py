@@ -60,7 +60,7 @@ class MelSettings(StrictModel):
 
 @dataclass(frozen=True)
 class Text:
-    """Phoneme ids `[B, S]` int64."""
+    """Ids `[B, S]` int64 of what is to be said: phonemes, or the symbols of a model that reads characters."""
 
     ids: Tensor
     lengths: Tensor

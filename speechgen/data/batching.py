@@ -82,8 +82,8 @@ class TrainingData:
                 raise unknown("field", name, FIELDS)
         if config.crop_seconds is not None and config.speaker_balance:
             raise UserError("data.speaker_balance is for whole utterances: leave it or data.crop_seconds out")
-        if config.crop_seconds is not None and "phonemes" in fields:
-            raise UserError("phonemes cannot be cropped with the audio: leave data.crop_seconds out for this objective")
+        if config.crop_seconds is not None and (whole := {"phonemes", "characters"}.intersection(fields)):
+            raise UserError(f"{whole.pop()} cannot be cropped with the audio: leave data.crop_seconds out for this objective")
         self._fields, self._config, self._seed = fields, config, seed
         self._crop = max(1, round(config.crop_seconds * RATE / _TOKEN_SAMPLES)) if config.crop_seconds else None  # tokens
         kinds = sorted({"mel" if name == "reference" else name for name in fields})

@@ -2,6 +2,7 @@
 
 mel        log-mel of the audio
 phonemes   symbols of the text, for English with a trusted text
+characters code points of a trusted text in any language
 tokens     semantic tokens of the audio by a tokenizer that the caller brings
 labels     the phone at the centre of each token frame, where the corpus knows its phone times
 pitch      fundamental frequency of the audio on the frames of the mel
@@ -31,7 +32,7 @@ from speechgen.data.features import FeatureStore, FeatureWriter, producer_hash
 from speechgen.text.phonemes import Phonemizer
 from speechgen.text.vocabulary import ARPABET, ENGLISH, PAD
 
-__all__ = ["FRAMES_PER_TOKEN", "Entries", "Tokenizer", "labels", "mel", "phonemes", "pitch", "tokens", "workers", "write"]
+__all__ = ["FRAMES_PER_TOKEN", "Entries", "Tokenizer", "characters", "labels", "mel", "phonemes", "pitch", "tokens", "workers", "write"]
 
 FRAMES_PER_TOKEN = 2
 TOKEN_RATE = MelSettings().frame_rate / FRAMES_PER_TOKEN
@@ -117,6 +118,19 @@ def phonemes(cuts: CutSet, language: str = "en-us") -> Entries:
             yield cut.id, np.array(ENGLISH.encode(symbols), np.int16)
 
     return Entries(dict(phonemizer.producer()), len(spoken), values())
+
+
+def characters(cuts: CutSet) -> Entries:
+    """Unicode code points [S] of every trusted text, as it is written.
+
+    Raises:
+        UserError: the corpus has no text.
+    """
+    written = [cut for cut in cuts if _trusted(cut)]
+    if not written:
+        raise UserError("no cut of this corpus has a text: leave the characters feature out")
+    values = ((cut.id, np.array([ord(letter) for letter in cut.supervisions[0].text], np.int32)) for cut in written)
+    return Entries({"characters": "as written"}, len(written), values)
 
 
 def labels(cuts: CutSet, audio: FeatureStore) -> Entries:

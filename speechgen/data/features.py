@@ -26,6 +26,7 @@ KINDS: dict[str, tuple[str, int]] = {
     "audio": ("int16", 0),  # [L] at 24 kHz, 32768 = full scale
     "mel": ("float16", 100),  # [T, 100]
     "phonemes": ("int16", 0),  # [S]
+    "characters": ("int32", 0),  # [S] code points
     "tokens": ("int16", 0),  # [T']
     "labels": ("int16", 0),  # [T'] phone of each token frame, 0 = silence
     "pitch": ("float32", 0),  # [T] Hz, 0 = unvoiced

@@ -26,7 +26,7 @@ from speechgen.data.report import Report, text_outliers
 
 __all__ = ["FEATURES", "Steps", "add_features", "load_cuts", "prepare_corpus"]
 
-FEATURES = ("audio", "mel", "phonemes", "tokens", "labels", "pitch")
+FEATURES = ("audio", "mel", "phonemes", "characters", "tokens", "labels", "pitch")
 MIN_SECONDS, LONG_SECONDS = 0.3, 30.0
 CLIPPING_SHARE = 1e-3
 
@@ -112,6 +112,7 @@ def add_features(
     makers: dict[str, Callable[[], compute.Entries]] = {
         "mel": lambda: compute.mel(audio, jobs),
         "phonemes": lambda: compute.phonemes(cuts, language),
+        "characters": lambda: compute.characters(cuts),
         "labels": lambda: compute.labels(cuts, audio),
         "pitch": lambda: compute.pitch(audio, jobs),
     }

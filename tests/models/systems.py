@@ -89,6 +89,7 @@ def batch(fields: tuple[str, ...], padding: int = 0) -> Batch:
         "labels": (torch.randint(18, 60, (2, 13), generator=rng), (13, 8)),
         "pitch": (torch.tensor([150.0, 160.0, 0.0, 140.0]).repeat(2, 12), (48, 48)),
         "phonemes": (torch.randint(18, 60, (2, 5), generator=rng), (5, 3)),
+        "characters": (torch.tensor([[ord(letter) for letter in row] for row in ("seven words", "seven words")]), (11, 6)),
     }
     found = {name: made[name] for name in fields}
     if padding:
@@ -119,6 +120,11 @@ def _voice(model: Any, options: Any, rng: torch.Generator, progress: Progress | 
     return made.values
 
 
+def _read(model: Any, options: Any, rng: torch.Generator, progress: Progress | None) -> Tensor:
+    said, asked = Text(torch.arange(5)[None], torch.tensor([5])), Text(torch.arange(5, 12)[None], torch.tensor([7]))
+    return model.generate(asked, mel(15), said, frames=21, options=options(steps=4), rng=rng, progress=progress).values
+
+
 def _render(model: Any, options: Any, rng: torch.Generator, progress: Progress | None) -> Tensor:
     return model.generate(mel(20), options=options(), rng=rng, progress=progress).samples
 
@@ -127,5 +133,6 @@ GENERATE: dict[str, Callable[..., Tensor]] = {
     "tokenizers": _tokenize,
     "semantic": _speak,
     "acoustic": _voice,
+    "text_to_mel": _read,
     "vocoders": _render,
 }

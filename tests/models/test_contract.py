@@ -18,7 +18,7 @@ from speechgen.data.batching import FIELDS
 from tests.models.systems import GENERATE, MEL, TOKEN_RATE, System, batch, build, mel, speech
 
 FILES = ("__init__", "config", "model", "objective", "generate")
-STOCHASTIC = ("semantic", "acoustic")
+STOCHASTIC = ("semantic", "acoustic", "text_to_mel")
 
 every_model = pytest.mark.parametrize("name", registry.names())
 
@@ -224,6 +224,13 @@ def test_generated_mels_are_as_long_as_their_tokens_and_without_the_prompt(name)
     assert values.isfinite().all() and values.dtype == torch.float32
 
 
+@of_role("text_to_mel")
+def test_read_mels_are_as_long_as_was_asked_and_without_the_prompt(name):
+    values = build(name).generate()
+    assert values.shape == (1, 21, MEL.num_bins)
+    assert values.isfinite().all() and values.dtype == torch.float32
+
+
 @of_role("vocoders")
 def test_rendered_audio_has_a_hop_between_frames_and_rows_do_not_see_each_other(name):
     system = build(name)
@@ -239,7 +246,7 @@ def test_rendered_audio_has_a_hop_between_frames_and_rows_do_not_see_each_other(
         torch.testing.assert_close(together.samples[row, : len(expected)], expected, rtol=1e-4, atol=1e-5)
 
 
-@of_role("acoustic", "vocoders")
+@of_role("acoustic", "text_to_mel", "vocoders")
 @pytest.mark.parametrize("other", [{"floor": 1e-7}, {"sample_rate": 22050}])
 def test_a_mel_that_is_defined_differently_is_refused(name, other):
     system = build(name)

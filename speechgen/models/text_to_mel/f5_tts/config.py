@@ -74,6 +74,9 @@ class F5ObjectiveConfig(StrictModel):
     mask_high: float = Field(1.0, gt=0, le=1, description="largest share")
     drop_prompt: float = Field(0.3, ge=0, le=1, description="probability of hiding the visible mel")
     drop_all: float = Field(0.2, ge=0, le=1, description="probability of hiding the visible mel and the text, for guidance")
+    untold_prompt: bool = Field(
+        False, description="what is visible is another recording of the speaker, without its text (E2 TTS X1, section 2.4)"
+    )
 
     @classmethod
     def tiny(cls) -> F5ObjectiveConfig:

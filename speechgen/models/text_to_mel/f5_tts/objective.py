@@ -1,0 +1,97 @@
+"""Masked conditional flow matching (E2 TTS, section 2.1): the loss counts inside the masked span alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from speechgen.core.protocols import Batch, Sample, Update
+from speechgen.models.text_to_mel.f5_tts.config import F5Config, F5ObjectiveConfig
+from speechgen.models.text_to_mel.f5_tts.model import F5TTS
+from speechgen.nn.masks import masked_mean, valid_mask
+from speechgen.sampling.flow_matching import integrate, interpolate
+from speechgen.sampling.schedules import flow_times
+
+
+class F5Objective:
+    """One update per step."""
+
+    def __init__(self, network: nn.Module, config: F5Config, objective: F5ObjectiveConfig) -> None:
+        self.config, self.settings = config, objective
+        self.plain = cast(F5TTS, network)  # for the parameter-free mel functions
+        self.parts: dict[str, nn.Module] = {"network": network}
+        self.fields: tuple[str, ...] = ("mel", "characters", "reference") if objective.untold_prompt else ("mel", "characters")
+        self._codes = torch.tensor([ord(symbol) if len(symbol) == 1 else -1 for symbol in config.vocabulary])
+
+    def updates(self, batch: Batch, step: int, rng: torch.Generator) -> Iterator[Update]:
+        """Mean squared error of the velocity over the masked frames."""
+        loss = self._loss(batch, rng)
+        yield Update("network", loss, {"flow": loss.detach()})
+
+    def _loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
+        draw = torch.rand(5, len(batch["mel"]), generator=rng, device=rng.device).to(batch["mel"].device)
+        data, lengths, masked = self._utterances(batch, draw[0], draw[1])
+        hidden = draw[2] < self.settings.drop_all
+        alone = (draw[3] < self.settings.drop_prompt) | hidden
+        visible = data * (valid_mask(lengths, data.shape[1]) & ~masked & ~alone[:, None])[..., None]
+        noise = torch.randn(data.shape, generator=rng, device=rng.device).to(data.device)
+        noisy, velocity = interpolate(noise, data, draw[4])
+        text, text_lengths = self._text(batch)
+        predicted = self.parts["network"](noisy, visible, text, text_lengths, hidden, draw[4], lengths)
+        return masked_mean((predicted.float() - velocity).square(), masked)
+
+    def _utterances(self, batch: Batch, share: Tensor, place: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Mels [B, T, M], their lengths [B], and which frames [B, T] are to be generated."""
+        if self.settings.untold_prompt:
+            return self._behind_references(batch)
+        size = int(batch.lengths["mel"].max())
+        data, lengths = self.plain.normalized(batch["mel"][:, :size]), batch.lengths["mel"]
+        count = ((self.settings.mask_low + (self.settings.mask_high - self.settings.mask_low) * share) * lengths).ceil()
+        start = ((lengths - count + 1) * place).floor()
+        position = torch.arange(size, device=data.device)[None]
+        masked = (position >= start[:, None]) & (position < (start + count)[:, None]) & valid_mask(lengths, size)
+        return data, lengths, masked
+
+    def _behind_references(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """The same, with another recording of the speaker in front, all of it visible."""
+        pairs = zip(batch.lengths["reference"].tolist(), batch.lengths["mel"].tolist(), strict=True)
+        rows, starts = [], batch.lengths["reference"]
+        for row, (shown, size) in enumerate(pairs):
+            rows.append(torch.cat((batch["reference"][row, :shown], batch["mel"][row, :size])))
+        data, lengths = self.plain.normalized(pad_sequence(rows, batch_first=True)), starts + batch.lengths["mel"]
+        size = data.shape[1]
+        return data, lengths, valid_mask(lengths, size) & ~valid_mask(starts, size)
+
+    def _text(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Symbols [B, S] of the code points; what the vocabulary lacks is symbol 0."""
+        found = batch["characters"][..., None] == self._codes.to(batch["characters"].device)  # [B, S, V]
+        return found.int().argmax(-1), batch.lengths["characters"]
+
+    @torch.no_grad()
+    def validate(self, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
+        """The training loss on held-out speech with noise drawn from `rng`."""
+        return {"loss": self._loss(batch, rng)}
+
+    @torch.no_grad()
+    def sample(self, batch: Batch, rng: torch.Generator) -> Sample:
+        """The first utterance, generated behind its first third (or behind the reference)."""
+        third = batch["mel"].new_full((len(batch["mel"]),), 2 / 3)
+        data, lengths, masked = self._utterances(batch, third, torch.ones_like(third))
+        if not self.settings.untold_prompt:
+            masked = valid_mask(lengths, data.shape[1]) & ~valid_mask(lengths // 3, data.shape[1])
+        size = int(lengths[0])
+        data, masked, lengths = data[:1, :size], masked[:1, :size, None], lengths[:1]
+        text, text_lengths = (each[:1] for each in self._text(batch))
+        hidden = torch.zeros(1, dtype=torch.bool, device=data.device)
+        noise = torch.randn(data.shape, generator=rng, device=rng.device).to(data.device)
+
+        def velocity(x: Tensor, t: Tensor) -> Tensor:
+            made: Tensor = self.parts["network"](x, data * ~masked, text, text_lengths, hidden, t, lengths).float()
+            return made
+
+        made = integrate(velocity, noise, flow_times(12))
+        return Sample(mel=self.plain.log_mel(torch.where(masked, made, data))[0])
