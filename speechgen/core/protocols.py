@@ -37,8 +37,8 @@ class Batch:
     """One training batch: padded tensors by field name, and how many entries of each row are real.
 
     Fields (each exists only if the objective asked for it):
-        audio [B, L] float32 · mel [B, T, M] float32 · phonemes [B, S] int64 · characters [B, S] int64 (code points) · tokens [B, T'] int64 · labels [B, T'] int64
-        pitch [B, T] float32, Hz on the frames of the mel, 0 = unvoiced
+        audio [B, L] float32 · mel [B, T, M] float32 · phonemes [B, S] int64 · characters [B, S] int64 (code points)
+        tokens [B, T'] int64 · labels [B, T'] int64 · pitch [B, T] float32, Hz on the frames of the mel, 0 = unvoiced
     """
 
     fields: dict[str, Tensor]

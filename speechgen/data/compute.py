@@ -32,7 +32,19 @@ from speechgen.data.features import FeatureStore, FeatureWriter, producer_hash
 from speechgen.text.phonemes import Phonemizer
 from speechgen.text.vocabulary import ARPABET, ENGLISH, PAD
 
-__all__ = ["FRAMES_PER_TOKEN", "Entries", "Tokenizer", "characters", "labels", "mel", "phonemes", "pitch", "tokens", "workers", "write"]
+__all__ = [
+    "FRAMES_PER_TOKEN",
+    "Entries",
+    "Tokenizer",
+    "characters",
+    "labels",
+    "mel",
+    "phonemes",
+    "pitch",
+    "tokens",
+    "workers",
+    "write",
+]
 
 FRAMES_PER_TOKEN = 2
 TOKEN_RATE = MelSettings().frame_rate / FRAMES_PER_TOKEN

@@ -1,5 +1,7 @@
-"""Where a position is: by rotation (Su et al., 2021; features (0, 1), (2, 3), ... are rotated together), by a table of
-cosines and sines, or by what lies around it."""
+"""Where a position is: by rotation, by a table of cosines and sines, or by what lies around it.
+
+Rotation is that of Su et al. (2021); features (0, 1), (2, 3), ... are rotated together.
+"""
 
 from __future__ import annotations
 

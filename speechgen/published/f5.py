@@ -123,7 +123,8 @@ def infer_config(published: Mapping[str, Tensor], vocabulary: tuple[str, ...], p
         raise UserError(f"{path} is no published E2 or F5: it has no weight {error}") from error
     if rows != len(vocabulary) + 1:
         raise UserError(
-            f"vocab.txt beside {path.name} has {len(vocabulary)} symbols, the weights know {rows - 1}: take the one they came with"
+            f"vocab.txt beside {path.name} has {len(vocabulary)} symbols, the weights know {rows - 1}: "
+            "take the one they came with"
         )
     blocks = {int(match[1]) for key in published if (match := re.match(r"(?:layers|transformer_blocks)\.(\d+)\.", key))}
     texts = {match[1] for key in published if (match := re.match(r"text_embed\.text_blocks\.(\d+)\.", key))}

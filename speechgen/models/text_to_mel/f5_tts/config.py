@@ -19,7 +19,7 @@ class F5Config(StrictModel):
     """E2 TTS is the backbone `unet` without text layers, F5-TTS the backbone `dit` with some."""
 
     mel: MelSettings = Field(MelSettings(), description="the mel it generates")
-    vocabulary: tuple[str, ...] = Field(LETTERS, min_length=1, description="symbols of the text, those of a published vocab.txt")
+    vocabulary: tuple[str, ...] = Field(LETTERS, min_length=1, description="symbols of the text, as in a published vocab.txt")
     backbone: Literal["unet", "dit"] = Field("dit", description="unet: E2 TTS (section 3.1); dit: F5-TTS (section 3.2)")
     width: int = Field(256, description="width D")
     depth: int = Field(6, description="transformer blocks; even for unet, whose second half receives skips from the first")
