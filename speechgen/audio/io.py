@@ -12,16 +12,57 @@ from typing import BinaryIO
 import numpy as np
 import soundfile
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from speechgen.audio.ogg import fix_serial
 from speechgen.core.errors import UserError
 from speechgen.core.types import Waveform
 
-__all__ = ["FORMATS", "Limits", "decode_audio", "read_audio", "write_audio"]
+__all__ = ["FORMATS", "Limits", "Recording", "decode_audio", "read_audio", "read_recording", "write_audio"]
 
 FORMATS = {"wav": ("WAV", "PCM_16"), "flac": ("FLAC", "PCM_16"), "ogg": ("OGG", "VORBIS"), "mp3": ("MP3", "MPEG_LAYER_III")}
 """Output formats by file suffix: soundfile's container and subtype."""
+
+
+BITS = {"PCM_U8": 8, "PCM_S8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
+"""Bits of a sample that is a whole number."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A file's sound as it is.
+
+    Attributes:
+        samples: [C, L], every channel; float32, or float64 where only that holds them exactly.
+        rate: samples per second.
+        subtype: soundfile's name of how its samples are stored, such as "PCM_24".
+    """
+
+    samples: Tensor
+    rate: int
+    subtype: str
+
+    @property
+    def seconds(self) -> float:
+        """Its length."""
+        return self.samples.shape[1] / self.rate
+
+    @property
+    def mono(self) -> Waveform:
+        """The mean of its channels, as float32."""
+        return Waveform.single(self.samples.mean(0).float(), self.rate)
+
+
+def read_recording(path: Path, *, max_seconds: float | None = None) -> Recording:
+    """Read a file with all of its channels, exactly.
+
+    Raises:
+        UserError: as `read_audio`.
+    """
+    if not path.is_file():
+        raise UserError(f"no such audio file: {path}")
+    return _decode(path, str(path), Limits(longest_seconds=max_seconds))
 
 
 def read_audio(path: Path, *, max_seconds: float | None = None) -> Waveform:
@@ -60,18 +101,23 @@ def decode_audio(source: Path | BinaryIO, name: str, limits: Limits) -> Waveform
     Raises:
         UserError: as `read_audio`.
     """
+    heard = _decode(source, name, limits)
+    return Waveform.single(heard.mono.samples[0].clamp(-1, 1), heard.rate)
+
+
+def _decode(source: Path | BinaryIO, name: str, limits: Limits) -> Recording:
     try:
         with soundfile.SoundFile(source) as file:
             _check(file, name, limits)
-            samples = file.read(dtype="float32", always_2d=True).mean(axis=1)
-            rate = file.samplerate
+            samples = file.read(dtype="float64" if file.subtype in ("PCM_32", "DOUBLE") else "float32", always_2d=True)
+            rate, subtype = file.samplerate, file.subtype
     except soundfile.LibsndfileError as error:
         raise UserError(f"{name} is not readable audio ({error}): give wav, flac, ogg, opus or mp3") from error
     if samples.size == 0:
         raise UserError(f"{name} holds no samples")
     if not np.isfinite(samples).all():
         raise UserError(f"{name} holds NaN or infinite samples: export it again")
-    return Waveform.single(torch.from_numpy(samples).clamp(-1, 1), rate)
+    return Recording(torch.from_numpy(np.ascontiguousarray(samples.T)), rate, subtype)
 
 
 def _check(file: soundfile.SoundFile, name: str, limits: Limits) -> None:
@@ -92,16 +138,24 @@ def _spoken(seconds: float) -> str:
 
 
 def write_audio(
-    path: Path, samples: Tensor | Iterable[Tensor], rate: int, *, format: str | None = None, comment: str = ""
+    path: Path,
+    samples: Tensor | Iterable[Tensor],
+    rate: int,
+    *,
+    format: str | None = None,
+    comment: str = "",
+    like: str | None = None,
 ) -> None:
-    """Write mono audio; the file appears whole or not at all.
+    """Write audio; the file appears whole or not at all.
 
     Args:
         path: where to; its folder must exist.
-        samples: [L] float32, clipped to [-1, 1]; or the same second by second, for sound that is not in memory.
+        samples: [L] or [C, L], clipped to [-1, 1] unless stored as floats; or mono second by second, for sound that is not in
+            memory.
         rate: samples per second.
         format: a key of FORMATS; by default the path's suffix.
         comment: provenance, stored in the file's metadata.
+        like: subtype of the file that the samples came from: what was a whole number there is the same here, if the format can.
 
     Raises:
         UserError: unknown format, missing folder, samples that are not finite, or the disk refuses.
@@ -112,18 +166,21 @@ def write_audio(
     if not path.parent.is_dir():
         raise UserError(f"no such folder: {path.parent}")
     container, subtype = FORMATS[name]
+    if like is not None and subtype in BITS:
+        subtype = _subtype_like(like, container)
+    channels = samples.shape[0] if isinstance(samples, Tensor) and samples.dim() == 2 else 1
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with beside.open("wb+", buffering=0) as opened:
             sink = _Sink(opened)
-            with soundfile.SoundFile(sink, "w", rate, 1, subtype, format=container) as file:
+            with soundfile.SoundFile(sink, "w", rate, channels, subtype, format=container) as file:
                 if comment:
                     file.comment = comment
                 # In pieces: the Vorbis encoder overflows its stack on long blocks.
-                for piece in samples.detach().split(rate) if isinstance(samples, Tensor) else samples:
+                for piece in samples.detach().split(rate, dim=-1) if isinstance(samples, Tensor) else samples:
                     if not piece.isfinite().all():
                         raise UserError(f"cannot write {path}: the audio holds NaN or infinite samples; its maker has failed")
-                    file.write(piece.clamp(-1, 1).cpu().numpy())
+                    file.write(_stored(piece.cpu().movedim(0, -1).numpy(), subtype, exact=like is not None))
                     sink.check()
             sink.check()
         if container == "OGG":
@@ -133,6 +190,28 @@ def write_audio(
         raise UserError(f"cannot write {path}: {error.strerror}") from error
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _subtype_like(like: str, container: str) -> str:
+    """The subtype of a container that holds samples of another file exactly, or as nearly as it can."""
+    if like in (*BITS, "FLOAT", "DOUBLE") and soundfile.check_format(container, like):
+        return like
+    return "PCM_24" if like in ("PCM_32", "FLOAT", "DOUBLE") else "PCM_16"
+
+
+def _stored(samples: NDArray[np.floating], subtype: str, *, exact: bool) -> NDArray[np.generic]:
+    """What soundfile is to be given for samples [L] or [L, C].
+
+    It multiplies by the largest whole number when it writes floats, but divides by one more when it reads them: exact samples
+    are made whole here.
+    """
+    if subtype in ("FLOAT", "DOUBLE"):
+        return samples
+    if not exact or subtype not in BITS:
+        return samples.clip(-1, 1)
+    half = 2.0 ** (BITS[subtype] - 1)
+    whole = np.round(samples.astype(np.float64) * half).clip(-half, half - 1)
+    return (whole * (2**31 / half)).astype(np.int32)
 
 
 class _Sink:

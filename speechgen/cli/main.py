@@ -16,6 +16,7 @@ from speechgen.cli.batch import batch
 from speechgen.cli.bench import bench
 from speechgen.cli.dialogue import dialogue
 from speechgen.cli.doctor import doctor
+from speechgen.cli.edit import edit
 from speechgen.cli.eval import evaluate
 from speechgen.cli.fit_kmeans import fit_kmeans
 from speechgen.cli.fit_schedule import fit_schedule
@@ -45,6 +46,7 @@ app = typer.Typer(
 app.command()(synth)
 app.command()(batch)
 app.command()(dialogue)
+app.command()(edit)
 app.command()(vocode)
 app.command()(serve)
 app.command()(prepare)

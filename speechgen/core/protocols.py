@@ -17,6 +17,7 @@ from speechgen.core.types import Mel, MelSettings, SemanticTokens, Text, Wavefor
 __all__ = [
     "AcousticModel",
     "Batch",
+    "InfillingModel",
     "Objective",
     "Part",
     "Progress",
@@ -108,6 +109,10 @@ class SemanticTokenizer(Protocol):
         """Return how well one row of audio says `phonemes [S]`: log probability for each phone; None if it cannot tell."""
         ...
 
+    def phone_scores(self, audio: Waveform) -> Tensor | None:
+        """Return the log probability of each phoneme symbol in each frame of one row of audio, [T', V]; None if it cannot."""
+        ...
+
 
 class SemanticModel(Protocol):
     """Phonemes and a reference to semantic tokens."""
@@ -120,6 +125,12 @@ class SemanticModel(Protocol):
 
     def stream(self, text: Text, reference: Mel, *, options: Any, rng: torch.Generator) -> Iterator[SemanticTokens]:
         """Yield the tokens so far, again and again, until they are what `generate` returns."""
+        ...
+
+    def infill(
+        self, text: Text, symbols: range, before: SemanticTokens, reference: Mel, *, options: Any, rng: torch.Generator
+    ) -> SemanticTokens:
+        """Return the tokens of some of the symbols of `text`; those of the symbols before them are known."""
         ...
 
 
@@ -139,6 +150,28 @@ class AcousticModel(Protocol):
         progress: Progress | None = None,
     ) -> Mel:
         """Return the mel of `tokens` alone, without the prompt's frames."""
+        ...
+
+
+class InfillingModel(AcousticModel, Protocol):
+    """An acoustic model that can also fill a gap whose two sides are known."""
+
+    patch_frames: int
+    """Both sides begin and end at multiples of so many frames."""
+
+    def infill(
+        self,
+        tokens: SemanticTokens,
+        left: Mel,
+        left_tokens: SemanticTokens,
+        right: Mel,
+        right_tokens: SemanticTokens,
+        *,
+        options: Any,
+        rng: torch.Generator,
+        progress: Progress | None = None,
+    ) -> Mel:
+        """Return the mel of `tokens` alone, between `left` and `right`; either may have no frames."""
         ...
 
 

@@ -11,7 +11,7 @@ from speechgen.core.errors import UserError
 from speechgen.text.phonemes import Phonemizer
 from speechgen.text.vocabulary import END, GAP, MODIFIERS, PUNCTUATION, START, STRESS
 
-__all__ = ["Alignment", "Segment"]
+__all__ = ["MARKS", "Alignment", "Segment"]
 
 BETWEEN = {START, END, GAP, *PUNCTUATION}
 """Symbols that no word contains."""

@@ -4,6 +4,7 @@ requests   SynthesisRequest: everything that can be asked, checked
 engine     Engine: loads pipelines once, speaks, copies through a vocoder; Speaker for Python users
 jobs       a bounded queue in front of the engine: what page and server hand their work to
 batch      many rows of a list spoken, resumable; batch_rows reads the list, manifest notes what is finished
+edit       EditRequest: a recording that is to say other words; what comes of it
 dialogue   a script of turns spoken in several voices
 longtext   texts spoken to the disk piece by piece, resumable; journal: lines on disk, and digests of what was asked
 results    SynthesisResult: samples with rate, seed, timings; saves and plots itself

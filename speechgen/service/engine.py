@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -30,6 +31,9 @@ from speechgen.service.results import SynthesisResult, provenance
 from speechgen.text import markup
 from speechgen.text.normalize import speakable
 from speechgen.text.phonemes import language_warning
+
+if TYPE_CHECKING:
+    from speechgen.service.edit import EditRequest, EditResult
 
 __all__ = ["Engine", "Speaker"]
 
@@ -182,6 +186,21 @@ class Engine:
                 del self._references[next(iter(self._references))]
             self._references[key] = voices.encode(source, pipeline)
         return self._references[key]
+
+    def edit(self, request: EditRequest, progress: Progress | None = None) -> EditResult:
+        """Let a recording say other words in some places; everything else stays as it is, sample for sample.
+
+        Args:
+            request: from `EditRequest.checked`.
+            progress: called with (done, total).
+
+        Raises:
+            UserError: something that was given cannot be used.
+        """
+        from speechgen.service.edit import edit_recording  # knows the engine
+
+        result = edit_recording(self, request, progress)
+        return replace(result, warnings=(*self._hints, *result.warnings))
 
     def vocode(self, path: Path, vocoder: str, seed: int = 0, changes: Sequence[str] = ()) -> SynthesisResult:
         """Turn a recording into a mel and back (copy synthesis), at its own level.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["LONGEST_SECONDS", "draw", "draw_copy", "spread"]
+__all__ = ["LONGEST_SECONDS", "Marked", "draw", "draw_copy", "draw_edit", "spread"]
 
 LONGEST_SECONDS = 20.0
 """Longer sound is drawn up to here."""
@@ -39,6 +39,7 @@ HEIGHTS = (0.75, 1.9, 0.38, 0.2)
 FONT, SIZE, SMALL = "DejaVu Sans", 8.0, 7.0
 """It has every letter of the phonetic alphabet and comes with matplotlib."""
 INK, WAVE, FAINT, PAUSE = "#1c2330", "#34507e", "#9aa3b2", "#e6e8ed"
+MARK = "#1f8f88"
 COLORMAP = "magma"
 GOLDEN = 0.618034
 
@@ -53,6 +54,7 @@ class _Picture:
     words: list[Segment]
     phones: list[Segment]
     pieces: list[Alignment]
+    marks: Sequence[Segment] = ()
 
 
 @dataclass(frozen=True)
@@ -97,12 +99,39 @@ def draw_copy(original: Tensor, copy: Tensor, rate: int, name: str) -> Figure:
     return _draw(rows, f"first {seconds:.0f} s of {total:.1f} s" if total > seconds else "")
 
 
+@dataclass(frozen=True)
+class Marked:
+    """A sound with what is written and marked over it.
+
+    Attributes:
+        samples: [L] in [-1, 1], longer than half a window of the mel.
+        words: where they lie; may be empty.
+        marks: stretches; the first is what the picture is about.
+    """
+
+    samples: Tensor
+    words: list[Segment]
+    marks: list[Segment]
+
+
+def draw_edit(before: Marked, after: Marked, rate: int) -> Figure:
+    """Draw the surroundings of the first mark in a recording, and below it what became of them, ROW_SECONDS each at most."""
+    rows = []
+    for sound, title in ((before, "original"), (after, "edited")):
+        total, middle = len(sound.samples) / rate, (sound.marks[0].start + sound.marks[0].stop) / 2
+        start = max(0.0, min(middle - ROW_SECONDS / 2, total - ROW_SECONDS))
+        picture = replace(_picture(sound.samples.float(), rate, ()), words=sound.words, marks=sound.marks)
+        rows.append(_Row(picture, start, min(total, start + ROW_SECONDS), title))
+    return _draw(rows, "")
+
+
 def _draw(rows: Sequence[_Row], title: str) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     heights = HEIGHTS if rows[0].picture.pieces else HEIGHTS[:2]
-    top, bottom = 0.06 + (LINE if rows[0].picture.pieces or rows[0].title else 0), 0.22
+    lines = bool(rows[0].title) + any(row.picture.words for row in rows)
+    top, bottom = 0.06 + LINE * lines, 0.22
     row_height = top + sum(heights) + SPACE * (len(heights) - 1) + bottom
     height = len(rows) * row_height + LINE * (1 + bool(title))
     figure = Figure(figsize=(WIDTH, height), dpi=DPI)
@@ -115,7 +144,8 @@ def _draw(rows: Sequence[_Row], title: str) -> Figure:
         axes: list[Axes] = []
         edge = above - number * row_height - top
         if row.title:
-            figure.text(LEFT / WIDTH, (edge + 0.05) / height, row.title, va="bottom", ha="left", **_font(SIZE))
+            bottom_line = (edge + 0.05 + LINE * (lines - 1)) / height
+            figure.text(LEFT / WIDTH, bottom_line, row.title, va="bottom", ha="left", **_font(SIZE))
         for size in heights:
             edge -= size
             place = (LEFT / WIDTH, edge / height, 1 - (LEFT + RIGHT) / WIDTH, size / height)
@@ -142,8 +172,10 @@ def _draw_row(axes: Sequence[Axes], picture: _Picture) -> None:
     limits = axes[0].get_xlim()
     _draw_wave(axes[0], picture)
     _draw_mel(axes[1], picture)
-    if picture.pieces:
+    if picture.words:
         _draw_words(axes[0], axes[1], picture.words)
+    _draw_marks(axes[0], axes[1], picture.marks)
+    if picture.pieces:
         _draw_phones(axes[2], picture.phones)
         _draw_tokens(axes[3], picture.pieces)
     for axis in axes:
@@ -238,6 +270,13 @@ def _draw_words(wave: Axes, mel: Axes, words: Sequence[Segment]) -> None:
     for axis, color in ((wave, FAINT), (mel, "white")):
         axis.vlines(edges, 0, 1, transform=axis.get_xaxis_transform(), color=color, linewidth=0.5, alpha=0.5)
     _write(wave, words, 1 + 0.05 / HEIGHTS[0], va="bottom")
+
+
+def _draw_marks(wave: Axes, mel: Axes, marks: Sequence[Segment]) -> None:
+    """Shade stretches of the waveform and frame them in the mel."""
+    for mark in marks:
+        wave.axvspan(mark.start, mark.stop, color=MARK, alpha=0.25, linewidth=0)
+        mel.axvspan(mark.start, mark.stop, 0.01, 0.99, fill=False, edgecolor=MARK, linewidth=1.2)
 
 
 def _draw_phones(axis: Axes, phones: Sequence[Segment]) -> None:

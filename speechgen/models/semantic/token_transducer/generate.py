@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from speechgen.core.types import Mel, SemanticTokens, Text
 from speechgen.models.semantic.token_transducer.config import TransducerConfig, TransducerOptions
 from speechgen.models.semantic.token_transducer.model import State, TokenTransducer
 from speechgen.nn.masks import valid_mask
-from speechgen.sampling.transducer import decode
+from speechgen.sampling.transducer import Emitted, decode
 
 
 class TransducerGenerator:
@@ -45,34 +46,70 @@ class TransducerGenerator:
         self, text: Text, reference: Mel, *, options: TransducerOptions, rng: torch.Generator
     ) -> Iterator[SemanticTokens]:
         """Yield after each symbol all tokens so far; the last are those that `generate` returns."""
+        count = int(text.lengths[0])
+        tokens: list[int] = []
+        durations: list[int] = []
+        for emitted in self._decode(text, range(count), [], reference, options, rng):
+            tokens += emitted.tokens
+            durations.append(len(emitted.tokens))
+            yield self._row(tokens, durations, options.speed, last=len(durations) == count).to(text.ids.device)
+
+    @torch.inference_mode()
+    def infill(
+        self,
+        text: Text,
+        symbols: range,
+        before: SemanticTokens,
+        reference: Mel,
+        *,
+        options: TransducerOptions,
+        rng: torch.Generator,
+    ) -> SemanticTokens:
+        """Return one row of tokens of some symbols, as they follow from what is known before them and the whole text around.
+
+        Args:
+            text: one row of phoneme ids.
+            symbols: those to speak.
+            before: one row, the tokens that the symbols before them have had in a recording.
+            reference: one row, whose pace is followed.
+            options: sampling and tempo.
+            rng: source of samples.
+        """
+        emitted = list(self._decode(text, symbols, before.ids[0].tolist(), reference, options, rng))
+        tokens = [token for symbol in emitted for token in symbol.tokens]
+        return self._row(tokens, [len(symbol.tokens) for symbol in emitted], options.speed, last=True).to(text.ids.device)
+
+    def _decode(
+        self,
+        text: Text,
+        symbols: range,
+        before: list[int],
+        reference: Mel,
+        options: TransducerOptions,
+        rng: torch.Generator,
+    ) -> Iterator[Emitted]:
+        """Walk through `symbols`, the predictor having heard the tokens `before` them."""
         network = self.network
         style = network.reference(reference.values, valid_mask(reference.lengths, reference.values.shape[1]))
         encoded = network.encode(text.ids, text.lengths, style)[0]  # [S, D]
 
         def joint(symbol: int, state: State) -> Tensor:
-            return network.join(encoded[symbol], state[0][0])
+            return network.join(encoded[symbols.start + symbol], state[0][0])
 
         def advance(token: int, state: State) -> State:
             return network.advance(token, state, style)
 
-        symbols = decode(
+        return decode(
             joint,
             advance,
-            network.start(style),
-            int(text.lengths[0]),
+            reduce(lambda state, token: advance(token, state), before, network.start(style)),
+            len(symbols),
             max_per_symbol=options.max_tokens_per_symbol,
             temperature=options.temperature,
             top_k=options.top_k,
             blank_bias=options.blank_bias,
             rng=rng,
         )
-        tokens: list[int] = []
-        durations: list[int] = []
-        for emitted in symbols:
-            tokens += emitted.tokens
-            durations.append(len(emitted.tokens))
-            last = len(durations) == int(text.lengths[0])
-            yield self._row(tokens, durations, options.speed, last=last).to(text.ids.device)
 
     def _row(self, tokens: list[int], durations: list[int], speed: float, *, last: bool) -> SemanticTokens:
         """One row of tokens at another pace; those that are not certain yet are left out unless it is the last."""

@@ -40,16 +40,23 @@ class KMeansTokenizer:
         hidden, lengths = self.features(audio)
         return SemanticTokens(self.network.centroids(hidden), lengths, self.rate, self.size)
 
-    @torch.inference_mode()
     def fit(self, audio: Waveform, phonemes: Tensor) -> float | None:
         """Return the CTC log probability of `phonemes [S]` in one row of audio, by phone; None for a pretrained encoder."""
+        scores = self.phone_scores(audio)
+        if scores is None:
+            return None
+        size = torch.tensor([len(phonemes)], device=phonemes.device)
+        phones, count = spoken_phones(phonemes[None], size)
+        frames = torch.tensor([len(scores)], device=scores.device)
+        losses = F.ctc_loss(scores[:, None], phones.to(scores.device), frames, count, reduction="none")
+        return -float(losses[0]) / max(1, int(count[0]))
+
+    @torch.inference_mode()
+    def phone_scores(self, audio: Waveform) -> Tensor | None:
+        """Return the log probability of each symbol in each frame of one row of audio, [T', V]; None if it was pretrained."""
         if isinstance(self.network, PretrainedEncoder):
             return None
         mel = mel_spectrogram(audio, self.config.mel)
-        logits, lengths = self.network(mel.values, mel.lengths)
-        size = torch.tensor([len(phonemes)], device=phonemes.device)
-        phones, count = spoken_phones(phonemes[None], size)
-        losses = F.ctc_loss(
-            logits.float().log_softmax(-1).transpose(0, 1), phones.to(logits.device), lengths, count, reduction="none"
-        )
-        return -float(losses[0]) / max(1, int(count[0]))
+        logits, _ = self.network(mel.values, mel.lengths)
+        scores: Tensor = logits[0].float().log_softmax(-1)
+        return scores
