@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import secrets
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -83,12 +85,16 @@ class Page:
             self._turns[key] = turn
         if before is not None:
             before.stop()
+        shown: Update = {}
         try:
             for update in updates:
                 if self._turns.get(key) is not turn:
                     break
-                yield update
-            yield {}  # Gradio shows the last update once more when a generator is over, perhaps over that of the next turn
+                # The page drops an update if the next one overtakes it, all but the last: each repeats those before it.
+                shown = {**shown, **update}
+                yield shown
+            if self._turns.get(key) is not turn:  # Gradio shows the last once more: it must not stand over the next turn's
+                yield {part: gr.skip() for part in shown}
         finally:
             updates.close()
             with self._lock:
@@ -101,7 +107,7 @@ class Page:
         begin: gr.Button,
         stop: gr.Button,
         status: gr.HTML,
-        updates: Callable[[dict[Any, Any], Turn], Generator[Update, None, None]],
+        updates: Callable[[dict[Any, Any], Turn, Path], Generator[Update, None, None]],
         inputs: set[Any],
         outputs: list[Any],
     ) -> None:
@@ -112,8 +118,8 @@ class Page:
             begin: the one.
             stop: the other, which can be pressed as long as there is something to stop.
             status: where faults are told.
-            updates: called with the values by component, and the turn that is to know the jobs; yields what to show, raises
-                what went wrong.
+            updates: called with the values by component, the turn that is to know the jobs, and a folder for files that
+                lasts as long as the turn; yields what to show, raises what went wrong.
             inputs: components whose values it gets.
             outputs: components that it updates.
         """
@@ -121,14 +127,15 @@ class Page:
 
         def all_updates(data: dict[Any, Any], turn: Turn) -> Generator[Update, None, None]:
             yield {status: said("Beginning …", share=0.0), shown: turn.name, stop: gr.Button(interactive=True)}
-            try:
-                yield from updates(data, turn)
-            except Exception as error:
-                if not isinstance(error, UserError):
-                    log.exception("the tab %s failed", tab)
-                uploads = [value for component, value in data.items() if isinstance(component, gr.Audio)]
-                yield {status: said(sentence(error, *filter(None, uploads)), kind="bad")}
-            yield {stop: gr.Button(interactive=False)}
+            with tempfile.TemporaryDirectory(prefix="speechgen-") as folder:
+                try:
+                    yield from updates(data, turn, Path(folder))
+                except Exception as error:
+                    if not isinstance(error, UserError):
+                        log.exception("the tab %s failed", tab)
+                    uploads = [value for component, value in data.items() if isinstance(component, gr.Audio)]
+                    yield {status: said(sentence(error, *filter(None, uploads)), kind="bad")}
+                yield {stop: gr.Button(interactive=False)}
 
         def run(data: dict[Any, Any], request: gr.Request) -> Iterator[Update]:
             turn = Turn()

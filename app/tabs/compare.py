@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import tempfile
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +90,7 @@ def build(page: Page) -> None:
             with gr.Row():
                 compare = gr.Button("Compare", variant="primary", elem_classes="begin", elem_id="compare", scale=3)
                 stop = gr.Button("Stop", elem_classes="halt", interactive=False, min_width=80)
+            status = gr.HTML(said("Choose how the ways differ, then press Compare.", kind="idle"), elem_classes="status")
         with gr.Column(scale=4, min_width=300):
             voice = VoiceChoice.build(compact=True)
             page.voice_lists.append(voice.name)
@@ -100,7 +100,6 @@ def build(page: Page) -> None:
                 label="Seed", info=about("seed"), placeholder="chosen at random", max_length=12, elem_id="compare-seed"
             )
             measured = gr.Checkbox(False, label="Opinion and similarity too", info="Needs the extra `eval`; slower")
-    status = gr.HTML(said("Choose how the ways differ, then press Compare.", kind="idle"), elem_classes="status")
     with gr.Row(equal_height=False):
         ways = [_Way.build(letter, place < 2) for place, letter in enumerate(LETTERS)]
     sheet = gr.HTML("", visible=False, elem_id="compare-sheet")
@@ -108,7 +107,7 @@ def build(page: Page) -> None:
     AbxPanel(sounds, LETTERS).build()
     workshop = Workshop()
 
-    def updates(data: dict[Any, Any], turn: Turn) -> Generator[Update, None, None]:
+    def updates(data: dict[Any, Any], turn: Turn, folder: Path) -> Generator[Update, None, None]:
         yield {
             **{way.sound: gr.Audio(value=None, visible=False) for way in ways},
             sheet: gr.HTML("", visible=False),
@@ -119,16 +118,15 @@ def build(page: Page) -> None:
         content = {**voice.content(data), "text": _short(data[text] or ""), "seed": chosen}
         asked = [(way, *way.asked(data, content)) for way in ways[: int(data[count])]]
         made: list[_Made] = []
-        with tempfile.TemporaryDirectory(prefix="speechgen-") as folder:
-            for way, wanted, vocoder in asked:
-                job = page.queue.run(_Work(workshop, wanted, vocoder, bool(data[measured])))
-                turn.begin(job)
-                for told in page.follow(job, f"Speaking {way.letter}"):
-                    yield {status: told}
-                made.append(_Made(way.letter, wanted, vocoder, *job.result()))
-                path = saved(made[-1].result, Path(folder), f"compare-{way.letter}-{chosen}")
-                heard = {way.sound: gr.Audio(value=path, visible=True), sheet: gr.HTML(_sheet(made), visible=True)}
-                yield {**heard, sounds: _kept(made)}
+        for way, wanted, vocoder in asked:
+            job = page.queue.run(_Work(workshop, wanted, vocoder, bool(data[measured])))
+            turn.begin(job)
+            for told in page.follow(job, f"Speaking {way.letter}"):
+                yield {status: told}
+            made.append(_Made(way.letter, wanted, vocoder, *job.result()))
+            path = saved(made[-1].result, folder, f"compare-{way.letter}-{chosen}")
+            heard = {way.sound: gr.Audio(value=path, visible=True), sheet: gr.HTML(_sheet(made), visible=True)}
+            yield {**heard, sounds: _kept(made)}
         warnings = [f"{one.letter}: {line}" for one in made for line in one.result.warnings]
         yield {status: said(f"Done, all with seed {chosen}.", kind="good", warnings=warnings)}
 

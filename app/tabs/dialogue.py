@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -29,8 +28,8 @@ Anna: Then you shall have the strong coffee."""
 
 def build(page: Page) -> None:
     """Put the tab on the page."""
-    with gr.Row(equal_height=False):
-        with gr.Column(scale=5, min_width=340):
+    with gr.Row(equal_height=False, elem_classes="work"):
+        with gr.Column(scale=5, min_width=340, elem_classes="asked"):
             script = gr.Textbox(
                 EXAMPLE,
                 label="Script",
@@ -53,24 +52,23 @@ def build(page: Page) -> None:
                 0, MAX_GAP_SECONDS, GAP_SECONDS, step=0.05, label="Gap", info="Seconds of silence between two turns"
             )
             settings = Settings.build()
-        with gr.Column(scale=6, min_width=340):
+        with gr.Column(scale=6, min_width=340, elem_classes="shown"):
             outcome = Outcome.build("Write a script and choose a voice for each speaker.")
             turns = gr.HTML("", visible=False)
 
-    def updates(data: dict[Any, Any], turn: Turn) -> Generator[Update, None, None]:
+    def updates(data: dict[Any, Any], turn: Turn, folder: Path) -> Generator[Update, None, None]:
         yield {**outcome.cleared(), turns: gr.HTML("", visible=False)}
         names = [str(data[voice] or "") for voice in voices]
         work = _Work(data[script] or "", names, settings.content(data), float(data[gap] or 0))
-        with tempfile.TemporaryDirectory(prefix="speechgen-") as folder:
-            job = page.queue.run(work)
-            turn.begin(job)
-            for told in page.follow(job, f"Speaking {len(work.turns)} turns"):
-                yield {outcome.status: told}
-            spoken = job.result()
-            made = delivered(spoken.result, outcome, Path(folder), "wav", "Done.")
-            seed = settings.drawn(data, spoken.result.seed)
-            yield {**next(made), turns: gr.HTML(_turns(spoken), visible=True), **seed}
-            yield from made
+        job = page.queue.run(work)
+        turn.begin(job)
+        for told in page.follow(job, f"Speaking {len(work.turns)} turns"):
+            yield {outcome.status: told}
+        spoken = job.result()
+        made = delivered(spoken.result, outcome, folder, "wav", "Done.")
+        seed = settings.drawn(data, spoken.result.seed)
+        yield {**next(made), turns: gr.HTML(_turns(spoken), visible=True), **seed}
+        yield from made
 
     def ask(content: str) -> dict[Any, Any]:
         return {voice: gr.Dropdown(**wanted) for voice, wanted in zip(voices, _asked(content), strict=True)}

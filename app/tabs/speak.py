@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -40,8 +39,8 @@ def missing() -> str:
 
 def build(page: Page) -> None:
     """Put the tab on the page."""
-    with gr.Row(equal_height=False):
-        with gr.Column(scale=5, min_width=340):
+    with gr.Row(equal_height=False, elem_classes="work"):
+        with gr.Column(scale=5, min_width=340, elem_classes="asked"):
             text = gr.Textbox(
                 EXAMPLES[0],
                 label="Text",
@@ -68,17 +67,16 @@ def build(page: Page) -> None:
                 )  # fmt: skip
                 format = gr.Radio(FORMATS, value="wav", label="File to download")
             gr.Examples([[example] for example in EXAMPLES], [text], label="Examples")
-        with gr.Column(scale=6, min_width=340):
+        with gr.Column(scale=6, min_width=340, elem_classes="shown"):
             outcome = Outcome.build("Press Speak, or Ctrl+Enter in the text.")
 
-    def updates(data: dict[Any, Any], turn: Turn) -> Generator[Update, None, None]:
+    def updates(data: dict[Any, Any], turn: Turn, folder: Path) -> Generator[Update, None, None]:
         yield outcome.cleared()
         content = {**settings.content(data), **voice.content(data), "text": data[text] or ""}
         asked, format_asked = checked(content), data[format]
-        with tempfile.TemporaryDirectory(prefix="speechgen-") as folder:
-            for update in spoken(page, asked, turn, data[early], outcome, Path(folder), format_asked):
-                seed = update.pop(SEED, None)
-                yield update if seed is None else {**update, **settings.drawn(data, seed)}
+        for update in spoken(page, asked, turn, data[early], outcome, folder, format_asked):
+            seed = update.pop(SEED, None)
+            yield update if seed is None else {**update, **settings.drawn(data, seed)}
 
     inputs = {text, early, format, *voice.inputs, *settings.inputs}
     page.wire(TITLE, speak, stop, outcome.status, updates, inputs, [*outcome.parts, settings.seed])

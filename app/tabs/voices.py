@@ -45,7 +45,7 @@ def _build_adding(page: Page, sheet: gr.HTML) -> None:
     status = gr.HTML(said("Only add voices of people who agree to it.", kind="idle"), elem_id="add-told")
     changed = page.voices_changed
 
-    def updates(data: dict[Any, Any], turn: Turn) -> Generator[Update, None, None]:
+    def updates(data: dict[Any, Any], turn: Turn, folder: Path) -> Generator[Update, None, None]:
         wanted, path = (data[name] or "").strip(), data[source]
         store.check_new(wanted, replace=data[again])
         if path is None:

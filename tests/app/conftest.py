@@ -49,6 +49,8 @@ def served(folder: Path, home: Path) -> Iterator[str]:
         yield next(word for word in line.split() if word.startswith("http://"))
         process.terminate()
         process.wait(30)
+        log.seek(0)
+        assert "Traceback" not in (told := log.read()), told
 
 
 @pytest.fixture(scope="session")

@@ -192,12 +192,13 @@ def test_stop_stops_what_it_was_pressed_for():
         yield {"after": turn.name}
 
     first = page.alone("me", "Speak", turns[0], updates(turns[0], jobs[0]))
-    assert (*next(first), *next(first)) == ("before", "after")
+    assert [next(first), next(first)] == [{"before": turns[0].name}, {"before": turns[0].name, "after": turns[0].name}]
     second = page.alone("me", "Speak", turns[1], updates(turns[1], jobs[1]))
     next(second)
     assert jobs[0].cancelled  # begun anew
     page.stop("me", turns[0].name)  # late
-    assert list(first) == [{}] and list(second) == [{"after": turns[1].name}, {}]
+    assert list(first) == [{"before": gradio.skip(), "after": gradio.skip()}]
+    assert list(second) == [{"before": turns[1].name, "after": turns[1].name}]
     assert not jobs[1].cancelled
 
 
