@@ -12,7 +12,7 @@ import re
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from torch.nn import functional
 from speechgen.core.errors import UserError
 from speechgen.core.protocols import Progress
 from speechgen.core.random import mix
+from speechgen.pipeline.alignment import Alignment
 from speechgen.pipeline.longform import fade_edges
 from speechgen.pipeline.silence import speech_span
 from speechgen.service import catalog, voices
@@ -164,10 +165,9 @@ def speak_dialogue(
                 progress(base + 100 * done // max(1, total), 100 * len(requests))
 
         results.append(engine.synthesize(request, report))
-    samples, spoken = _join(turns, results, gap)
-    first = results[0]
+    joined, first = _join(turns, results, gap), results[0]
     result = SynthesisResult(
-        samples=samples,
+        samples=joined.samples,
         rate=first.rate,
         seed=seed,
         pipeline=first.pipeline,
@@ -179,16 +179,27 @@ def speak_dialogue(
         pieces=tuple(piece for part in results for piece in part.pieces),
         warnings=tuple(dict.fromkeys(line for part in results for line in part.warnings)),
         provenance=re.sub(r"seed \d+$", f"seed {seed}", first.provenance),
+        alignment=joined.alignment,
     )
-    return Dialogue(result, spoken)
+    return Dialogue(result, joined.turns)
 
 
-def _join(turns: Sequence[Turn], results: Sequence[SynthesisResult], gap: float) -> tuple[Tensor, tuple[SpokenTurn, ...]]:
-    """Trim every turn, so that `gap` seconds lie between the sound of two; returns the samples [L] and the times."""
+@dataclass(frozen=True)
+class _Joined:
+    """Samples [L] of all turns, when each is heard, and where its phones lie."""
+
+    samples: Tensor
+    turns: tuple[SpokenTurn, ...]
+    alignment: tuple[Alignment, ...]
+
+
+def _join(turns: Sequence[Turn], results: Sequence[SynthesisResult], gap: float) -> _Joined:
+    """Trim every turn, so that `gap` seconds lie between the sound of two."""
     rate = results[0].rate
     margin = int(min(MARGIN_SECONDS, gap / 2) * rate)
     parts: list[Tensor] = []
     spoken: list[SpokenTurn] = []
+    alignment: list[Alignment] = []
     place = 0
     for turn, result in zip(turns, results, strict=True):
         if parts:
@@ -201,6 +212,7 @@ def _join(turns: Sequence[Turn], results: Sequence[SynthesisResult], gap: float)
         part = functional.pad(part, (margin - (start - low), stop + margin - low - len(part)))
         begin = place + margin
         spoken.append(SpokenTurn(turn.line, turn.speaker, turn.text, begin / rate, (begin + stop - start) / rate))
+        alignment += [replace(piece, start=piece.start + (begin - start) / rate) for piece in result.alignment]
         parts.append(part)
         place += len(part)
-    return torch.cat(parts), tuple(spoken)
+    return _Joined(torch.cat(parts), tuple(spoken), tuple(alignment))

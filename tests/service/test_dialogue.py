@@ -5,6 +5,7 @@ import torch
 
 from speechgen.audio.io import write_audio
 from speechgen.core.errors import UserError
+from speechgen.pipeline.alignment import Alignment
 from speechgen.pipeline.pipeline import Pipeline
 from speechgen.service.dialogue import GAP_SECONDS, Turn, _join, read_script, speak_dialogue
 from speechgen.service.engine import Engine
@@ -81,9 +82,12 @@ def test_turns_lie_where_they_are_said_to_lie_with_the_gap_between_them(gap):
         before, sound, behind = (int(part * RATE) for part in seconds)
         tone = 0.1 * torch.sin(torch.arange(sound) * 0.2)
         samples = torch.cat([torch.zeros(before), tone, torch.zeros(behind)])
-        return SynthesisResult(samples, RATE, 0, "tiny", "v", "cpu", 1, 0.0, 1.0)
+        piece = Alignment("", "en-us", (), torch.zeros(0), torch.zeros(0), 1, 1.0, start=seconds[0])  # where the tone begins
+        return SynthesisResult(samples, RATE, 0, "tiny", "v", "cpu", 1, 0.0, 1.0, alignment=(piece,))
 
-    samples, turns = _join(TURNS, [result(0.2, 1.0, 0.0), result(0.0, 0.5, 0.4), result(0.01, 0.7, 0.01)], gap)
+    joined = _join(TURNS, [result(0.2, 1.0, 0.0), result(0.0, 0.5, 0.4), result(0.01, 0.7, 0.01)], gap)
+    samples, turns = joined.samples, joined.turns
+    assert [piece.start for piece in joined.alignment] == pytest.approx([turn.start for turn in turns], abs=0.011)
     for turn, seconds in zip(turns, (1.0, 0.5, 0.7), strict=True):
         assert turn.end - turn.start == pytest.approx(seconds, abs=0.011)
         assert samples[int((turn.start + 0.02) * RATE) : int((turn.end - 0.02) * RATE)].abs().mean() > 0.05
