@@ -60,7 +60,7 @@ def bound(name: str, kinds: Sequence[str]) -> float | None:
 
 def optional(name: str) -> gr.Textbox:
     """A number that may be left out: what the pipeline says. A text box, for Gradio's number box turns nothing into 0."""
-    return gr.Textbox(label=name.capitalize(), info=about(name), placeholder="the pipeline's own", max_length=12, min_width=130)
+    return gr.Textbox(label=name.capitalize(), info=about(name), placeholder="automatic", max_length=12, min_width=130)
 
 
 def value_of(name: str, given: str | None) -> float | int | None:
@@ -73,7 +73,7 @@ def value_of(name: str, given: str | None) -> float | int | None:
     try:
         value = float(text) if text else None
     except ValueError:
-        raise UserError(f"{name} is {given!r}: give a number, or nothing for the pipeline's own") from None
+        raise UserError(f"{name} is {given!r}: give a number, or nothing for what the pipeline does by itself") from None
     return int(value) if value is not None and value.is_integer() else value
 
 
@@ -251,6 +251,7 @@ class Outcome:
                 waveform_options=WAVEFORM,
                 visible=False,
             )
+            file = gr.DownloadButton("Download", visible=False, elem_classes="download")
             shown = gr.HTML("", elem_classes="figures", visible=False)
             picture = gr.Image(
                 label="Words, waveform, mel spectrogram, phones and tokens",
@@ -263,7 +264,6 @@ class Outcome:
                 visible=False,
                 alt_text="The words over the waveform, the mel spectrogram, phones and tokens",
             )
-            file = gr.DownloadButton("Download", visible=False, elem_classes="download")
         return cls(status, sound, file, shown, picture)
 
     @property

@@ -64,17 +64,18 @@ def mount(
         The server.
     """
     import gradio as gr
-    from fastapi.responses import RedirectResponse
+    from fastapi.responses import FileResponse, RedirectResponse
 
     from . import look
     from .guard import UPLOAD_BYTES, PageGuard
     from .live import live_routes
 
     blocks, page = _assembled(queue)
-    prefix = path.rstrip("/")
+    prefix, icon = path.rstrip("/"), str(look.HERE / "favicon.png")
     server.include_router(live_routes(page.sounds, authorize), prefix=prefix)
     if prefix:
         server.add_api_route(prefix, lambda: RedirectResponse(f"{prefix}/"), include_in_schema=False)
+        server.add_api_route("/favicon.ico", lambda: FileResponse(icon), include_in_schema=False)
     server.add_middleware(PageGuard, path=path)
     return gr.mount_gradio_app(
         server,
@@ -83,7 +84,7 @@ def mount(
         server_name=HOST,
         auth_dependency=authorize,
         allowed_paths=[],
-        favicon_path=None if prefix else str(look.HERE / "favicon.png"),
+        favicon_path=None if prefix else icon,
         show_error=False,
         max_file_size=UPLOAD_BYTES,
         footer_links=[],

@@ -49,7 +49,7 @@ def figures_of(result: SynthesisResult, first_seconds: float = 0.0) -> dict[str,
     if first_seconds:
         told["First sound after"] = f"{first_seconds:.2f} s"
     threads = f" × {result.threads}" if result.device == "cpu" else ""
-    return told | {"Runs on": f"{result.device}{threads}"}
+    return told | ({"Runs on": f"{result.device}{threads}"} if result.device else {})
 
 
 def delivered(
