@@ -31,7 +31,8 @@ def bench_serve(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> int:
     """Ask a server many things at once. Exit code 1: an answer was wrong, or its memory grew."""
-    from speechgen.server.load import KINDS, Load, measure, own_server
+    from speechgen.server.asking import KINDS, Load
+    from speechgen.server.load import measure, own_server
 
     if only is not None and only not in KINDS:
         raise UserError(f"unknown kind {only!r}: allowed: {', '.join(KINDS)}")
@@ -51,6 +52,9 @@ def bench_serve(
 
 
 def _print(report: LoadReport, most_growth: float) -> None:
+    if report.calm is not None:
+        typer.echo(f"alone, a sentence begins after {1000 * report.calm.first_byte:.0f} ms; "
+                   f"two at once take {report.calm.two_at_once:.2f} times as long as one after the other")  # fmt: skip
     heads = ("", "answers", "first byte p50", "p95", "whole p50", "p95")
     typer.echo(f"{heads[0]:12}{heads[1]:>8}{heads[2]:>16}{heads[3]:>9}{heads[4]:>12}{heads[5]:>9}")
     for kind, seen in report.kinds.items():

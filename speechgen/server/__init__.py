@@ -10,4 +10,5 @@ waiting       jobs of the queue, awaited
 settings      what can be chosen when it starts
 run           a socket, uvicorn, and an orderly end
 load          many clients at once, and what they saw (`speechgen bench serve`)
+asking        one request of theirs
 """

@@ -10,6 +10,7 @@ import struct
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -214,6 +215,15 @@ def test_a_tab_says_what_it_lacks(monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr(speak.catalog, "pipelines", dict[str, Any])
     assert "speechgen doctor" in speak.missing()
+
+
+def test_a_tab_is_one_file_and_shows_only_what_it_lacks(loop: None, monkeypatch: pytest.MonkeyPatch):
+    sentence = "No model for it is here: `speechgen models pull music`."
+    lacking = SimpleNamespace(TITLE="Music", PLACE=50, missing=lambda: sentence, build=lambda page: pytest.fail("built"))
+    monkeypatch.setattr(layout, "tabs", lambda: [lacking])
+    blocks, _ = layout.assemble(queue=None)  # type: ignore[arg-type]
+    parts = [part["props"] for part in blocks.get_config_file()["components"]]
+    assert "Music" in [part.get("label") for part in parts] and sentence in [part.get("value") for part in parts]
 
 
 def test_the_command_refuses_other_addresses(capsys: pytest.CaptureFixture[str]):

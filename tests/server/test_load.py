@@ -9,7 +9,8 @@ import pytest
 from speechgen.cli.main import run
 from speechgen.core.errors import UserError
 from speechgen.server import load
-from speechgen.server.load import KINDS, Load, measure
+from speechgen.server.asking import KINDS, Load
+from speechgen.server.load import measure
 
 
 def test_a_run_is_counted_by_kind_and_status(server, capsys):
@@ -18,6 +19,7 @@ def test_a_run_is_counted_by_kind_and_status(server, capsys):
     report = json.loads(capsys.readouterr().out)
     assert report["passed"] and report["requests"] == 24 == sum(report["statuses"].values())
     assert set(report["statuses"]) <= {"200", "400", "429"} and report["memory_mb"] > 50
+    assert 0 < report["calm"]["first_byte"] < 5 and 0.3 < report["calm"]["two_at_once"] < 3
     figures = report["kinds"]["stream pcm"]
     assert 0 < figures["first_byte_p50"] <= figures["whole_p50"] <= figures["whole_p95"]
 
