@@ -27,7 +27,13 @@ def fit_kmeans(
     with Progress(transient=True) as bar:
         task = bar.add_task("hidden states")
         fitted = fit(
-            source, data, out, layer=layer, clusters=clusters, frames=frames, seed=seed,
+            source,
+            data,
+            out,
+            layer=layer,
+            clusters=clusters,
+            frames=frames,
+            seed=seed,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     typer.echo(

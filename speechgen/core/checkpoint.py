@@ -1,10 +1,10 @@
 """The one checkpoint format: a folder of JSON and safetensors.
 
-    config.json         format number, model name, config, carriers, mel, vocabulary, hashes of checkpoints it was trained with
-    model.safetensors   weights (EMA), floating point tensors in fp16 or fp32
-    card.md             what it is, data, licence, measured figures and the commands that print them
-    recipe.yaml         the recipe that trained it
-    metrics.json        figures of the last validation
+config.json         format number, model name, config, carriers, mel, vocabulary, hashes of checkpoints it was trained with
+model.safetensors   weights (EMA), floating point tensors in fp16 or fp32
+card.md             what it is, data, licence, measured figures and the commands that print them
+recipe.yaml         the recipe that trained it
+metrics.json        figures of the last validation
 """
 
 from __future__ import annotations

@@ -180,6 +180,8 @@ class TextToMel(Protocol):
 
     mel: MelSettings
     vocabulary: tuple[str, ...]
+    reads_prompt_text: bool
+    """Whether it must be told what the prompt says; otherwise that tells the pace alone."""
 
     def generate(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -15,31 +16,54 @@ __all__ = ["Chunk", "Options", "Reference", "Speech"]
 
 @dataclass(frozen=True)
 class Reference:
-    """A prepared prompt: the voice, as the models see it."""
+    """A prepared prompt: the voice, as the models see it.
+
+    Attributes:
+        mel: of the recording.
+        seconds: its length.
+        warnings: what the user should know about it.
+        tokens: what it says and how, for models that read tokens.
+        transcript: what it says, for models that read text; empty for one that needs none.
+    """
 
     mel: Mel
-    tokens: SemanticTokens
     seconds: float
     warnings: tuple[str, ...]
+    tokens: SemanticTokens | None = None
+    transcript: str | None = None
+
+    @property
+    def needed_tokens(self) -> SemanticTokens:
+        """The tokens of a reference that was made by stages of tokens."""
+        assert self.tokens is not None
+        return self.tokens
 
 
 @dataclass(frozen=True)
 class Options:
-    """Options of the three models, checked, and those of the pipeline itself.
+    """Options of the models, checked, and those of the pipeline itself.
 
     Attributes:
-        semantic: of the semantic model.
-        acoustic: of the acoustic model.
-        vocoder: of the vocoder.
+        models: of each model that has any, by its slot.
         candidates: how often each piece is spoken, the one that fits its text best being kept.
         pitch: semitones that the voice is moved by, formants too; the tempo stays. 0 where the vocoder moves it.
+        seconds: how long all pieces together shall last; None: as long as they take.
     """
 
-    semantic: StrictModel
-    acoustic: StrictModel
-    vocoder: StrictModel
+    models: Mapping[str, StrictModel]
     candidates: int = 1
     pitch: float = 0.0
+    seconds: float | None = None
+
+    @property
+    def ratio(self) -> float:
+        """What `pitch` multiplies frequencies by."""
+        return float(2 ** (self.pitch / 12))
+
+    @property
+    def speed(self) -> float:
+        """The tempo that was asked for; 1 where no model has one."""
+        return next((float(options.speed) for options in self.models.values() if hasattr(options, "speed")), 1.0)
 
 
 @dataclass(frozen=True)

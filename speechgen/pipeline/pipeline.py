@@ -1,7 +1,7 @@
-"""The pipeline: text -> phonemes -> semantic tokens -> mel -> waveform, one piece of text at a time.
+"""The pipeline: text -> pieces -> sound, one piece at a time, whatever models speak it (see speaking.py).
 
 `Pipeline.stream` is the way from text to sound; `speak` collects it. A piece is made as a whole, checked and made again if
-it is faulty, or in spans (streaming.py) where the first sound matters most.
+it is faulty, or in spans where the first sound matters most.
 
 All randomness comes from `generator(seed, stage, piece)`: the same request gives the same samples, and no stage disturbs
 another.
@@ -16,45 +16,23 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchaudio.functional import resample
 
 from speechgen.audio.loudness import normalize_level
-from speechgen.audio.spectrogram import mel_spectrogram
 from speechgen.core.config import validate
 from speechgen.core.errors import UserError
 from speechgen.core.protocols import Progress
-from speechgen.core.random import generator
-from speechgen.core.types import Mel, SemanticTokens, Text, Waveform
-from speechgen.pipeline import longform, streaming
+from speechgen.core.types import Waveform
+from speechgen.pipeline import longform
 from speechgen.pipeline.alignment import Alignment
 from speechgen.pipeline.carriers import Chunk, Options, Reference, Speech
 from speechgen.pipeline.checks import faults
 from speechgen.pipeline.pieces import Piece, cut
 from speechgen.pipeline.prompts import prepare_prompt
-from speechgen.pipeline.stages import PipelineConfig, Stages
+from speechgen.pipeline.speaking import Part, Stages, Task, Voice
+from speechgen.pipeline.stages import PipelineConfig
 from speechgen.text.phonemes import Phonemizer
 
 __all__ = ["Pipeline"]
-
-SHARE_SEMANTIC, SHARE_ACOUSTIC = 30, 60
-"""Parts of 100 that the stages take of a piece's progress."""
-
-
-@dataclass(frozen=True)
-class _Part:
-    """Some sound of a piece."""
-
-    samples: Tensor  # [L]
-    tokens: SemanticTokens | None = None  # with the last part all of the piece, at the rate at which they are heard
-    cut: int = 0  # samples that the piece has lost at its beginning
-
-
-@dataclass(frozen=True)
-class _Voice:
-    """Who speaks, and who sets the pace and manner."""
-
-    timbre: Reference
-    tempo: Reference
 
 
 @dataclass(frozen=True)
@@ -62,7 +40,7 @@ class _Attempt:
     """A piece, made with the seed that is `number` after the first."""
 
     number: int
-    made: _Part
+    made: Part
     faults: list[str]
     fit: float
 
@@ -73,7 +51,7 @@ class _Attempt:
 
 
 class Pipeline:
-    """Four stages and how they are used. Holds no state between calls but loaded phonemizers."""
+    """Stages and how they are used. Holds no state between calls but loaded phonemizers."""
 
     def __init__(self, stages: Stages, config: PipelineConfig) -> None:
         self.stages = stages
@@ -81,23 +59,40 @@ class Pipeline:
         self._phonemizers: dict[str, Phonemizer] = {}
 
     def options(
-        self, semantic: Mapping[str, Any], acoustic: Mapping[str, Any], *, candidates: int = 1, pitch: float = 0.0
+        self,
+        asked: Mapping[str, Any] | None = None,
+        *,
+        candidates: int = 1,
+        pitch: float = 0.0,
+        seconds: float | None = None,
     ) -> Options:
-        """Merge a request's options over the pipeline's own.
+        """Merge a request's options over the pipeline's own; each goes to the model that has it.
+
+        Args:
+            asked: options of models by name, such as {"steps": 6}; the vocoder's are the pipeline's own.
+            candidates: see Options.
+            pitch: in semitones.
+            seconds: see Options.
 
         Raises:
-            UserError: a model has no such option, or its value is out of range.
+            UserError: no model has such an option, or its value is out of range.
         """
-        stages, config = self.stages, self.config
-        sings = "pitch" in stages.vocoder_options.model_fields  # the vocoder moves the pitch itself, and leaves the formants
-        vocoder = {**config.vocoder, "pitch": pitch} if sings and pitch else config.vocoder
-        return Options(
-            validate(stages.semantic_options, {**config.semantic, **semantic}, "option of the semantic model"),
-            validate(stages.acoustic_options, {**config.acoustic, **acoustic}, "option of the acoustic model"),
-            validate(stages.vocoder_options, vocoder, "option of the vocoder"),
-            candidates,
-            0.0 if sings else pitch,
-        )
+        known, config = self.stages.options, self.config
+        chosen: dict[str, dict[str, Any]] = {slot: dict(getattr(config, slot)) for slot in known}
+        readers = {name: slot for slot in known if slot != "vocoder" for name in known[slot].model_fields}
+        for name, value in (asked or {}).items():
+            if name not in readers:
+                raise UserError(f"no model of this pipeline has the option {name}: they have {', '.join(sorted(readers))}")
+            chosen[readers[name]][name] = value
+        sings = "pitch" in known["vocoder"].model_fields  # the vocoder moves the pitch itself, and leaves the formants
+        if sings and pitch:
+            chosen["vocoder"]["pitch"] = pitch
+        if seconds is not None and not self.stages.sets_duration:
+            raise UserError("this pipeline speaks as long as its text takes: give a speed instead of a duration")
+        if candidates > 1 and self.stages.tokenizer is None:
+            raise UserError("this pipeline has no tokenizer to tell candidates apart: ask for one candidate")
+        models = {slot: validate(known[slot], values, f"option of the {slot} model") for slot, values in chosen.items()}
+        return Options(models, candidates, 0.0 if sings else pitch, seconds)
 
     def prepare(self, language: str) -> Phonemizer:
         """Return the phonemizer of a language, loading it on first use.
@@ -110,16 +105,23 @@ class Pipeline:
         return self._phonemizers[language]
 
     @torch.inference_mode()
-    def reference(self, audio: Waveform, name: str = "the reference") -> Reference:
+    def reference(
+        self, audio: Waveform, name: str = "the reference", *, transcript: str | None = None, language: str = "en-us"
+    ) -> Reference:
         """Turn a recording into a prompt.
 
+        Args:
+            audio: one row.
+            name: what to call it in messages.
+            transcript: what it says, if that is known; only some stages read it.
+            language: of the transcript.
+
         Raises:
-            UserError: it is silent or too short.
+            UserError: it is silent or too short, or its text is needed and cannot be had.
         """
-        settings = self.stages.mel
-        prompt = prepare_prompt(audio, rate=settings.sample_rate, prompt_seconds=self.config.prompt_seconds, name=name)
-        audio = prompt.audio.to(self.stages.device)
-        return Reference(mel_spectrogram(audio, settings), self.stages.tokenizer.encode(audio), audio.seconds, prompt.warnings)
+        rate, seconds = self.stages.mel.sample_rate, self.config.prompt_seconds
+        prompt = prepare_prompt(audio, rate=rate, prompt_seconds=seconds, name=name)
+        return self.stages.reference(prompt, transcript, self.prepare(language), name)
 
     def speak(
         self,
@@ -138,7 +140,7 @@ class Pipeline:
         )
         pieces = tuple(chunk.text for chunk in chunks if chunk.last)
         warnings = tuple(line for chunk in chunks for line in chunk.warnings)
-        rate = self.stages.mel.sample_rate
+        rate = self.stages.rate
         ends = [0, *accumulate(len(chunk.samples) for chunk in chunks)]
         # Here every chunk is a whole piece.
         alignment = [
@@ -177,9 +179,10 @@ class Pipeline:
         Raises:
             UserError: there is nothing to speak, or the language is unknown.
         """
-        phonemizer = self.prepare(language)
-        pieces = cut(text, self.config.max_characters, phonemizer.spoken)
-        voice = _Voice(reference, tempo or reference)
+        phonemizer, rate = self.prepare(language), self.stages.rate
+        longest = self.stages.room(reference, options, self.config.max_characters)
+        pieces = cut(text, longest, phonemizer.spoken)
+        letters = sum(len(piece.text) for piece in pieces)
         warnings: list[str] = []
         told, spoken = 0, False
         for piece in pieces[first_piece:]:
@@ -189,171 +192,105 @@ class Pipeline:
                     progress(base + 100 * done // max(1, total), 100 * len(pieces))
 
             try:
-                symbols = torch.tensor(phonemizer.vocabulary.encode(phonemizer(piece.text)))  # [S]
+                phonemes = torch.tensor(phonemizer.vocabulary.encode(phonemizer(piece.text)))  # [S]
             except UserError as error:
                 if "[[" in piece.text:  # written on purpose: not to be passed over
                     raise
                 warnings.append(str(error))
                 continue
-            if spans and not options.pitch and options.candidates == 1:
-                parts = self._spans(symbols, piece, voice, seed, options, warnings)
-            else:
-                parts = self._whole(symbols, piece, voice, seed, options, report, warnings)
-            for made in self._edged(parts, piece):
+            task = Task(
+                piece=piece,
+                phonemes=phonemes,
+                voice=Voice(reference, tempo or reference),
+                seed=seed,
+                options=options,
+                report=report,
+                warn=warnings.append,
+                seconds=None if options.seconds is None else options.seconds * len(piece.text) / letters,
+            )
+            parts = self.stages.spans(task) if spans and not options.pitch and options.candidates == 1 else None
+            for made in self._edged(self._whole(task) if parts is None else self._in_spans(task, parts), piece):
                 spoken |= bool(made.samples.any())
+                warnings[told:] = [line for line in dict.fromkeys(warnings[told:]) if line not in warnings[:told]]
                 news, told = tuple(warnings[told:]), len(warnings)
                 yield Chunk(
                     samples=made.samples,
-                    rate=self.stages.mel.sample_rate,
+                    rate=rate,
                     piece=piece.index,
                     pieces=len(pieces),
                     text=piece.text,
-                    last=made.tokens is not None,
+                    last=made.last,
                     warnings=news,
-                    alignment=self._align(piece, language, symbols, made),
+                    alignment=self._align(task, language, made),
                 )
             report(100, 100)
         if not spoken and first_piece == 0:
             raise UserError(warnings[0] if warnings else "there is nothing to speak: give text with a letter or digit")
         if told < len(warnings):
-            nothing = torch.zeros(0)
-            yield Chunk(nothing, self.stages.mel.sample_rate, len(pieces) - 1, len(pieces), "", False, tuple(warnings[told:]))
+            yield Chunk(torch.zeros(0), rate, len(pieces) - 1, len(pieces), "", False, tuple(warnings[told:]))
 
-    def _edged(self, parts: Iterator[_Part], piece: Piece) -> Iterator[_Part]:
+    def _edged(self, parts: Iterator[Part], piece: Piece) -> Iterator[Part]:
         """Trim and fade where the piece begins and ends, and add its pause."""
-        rate, first, lost = self.stages.mel.sample_rate, True, 0
+        rate, first, lost = self.stages.rate, True, 0
         for part in parts:
             samples = part.samples
             if first and len(samples):
                 opened, first = longform.open_piece(samples, rate), False
                 samples = torch.cat((torch.zeros(int(piece.lead * rate)), opened))
                 lost = len(part.samples) - len(samples)
-            samples = samples if part.tokens is None else longform.close_piece(samples, rate, piece.pause)
-            yield _Part(samples, part.tokens, lost)
+            samples = longform.close_piece(samples, rate, piece.pause) if part.last else samples
+            yield Part(samples, part.last, part.tokens, lost)
 
-    def _align(self, piece: Piece, language: str, symbols: Tensor, part: _Part) -> Alignment | None:
-        """Tell with the last part of a piece where its symbols lie, if the semantic model told how long they last."""
+    def _align(self, task: Task, language: str, part: Part) -> Alignment | None:
+        """Tell with the last part of a piece where its symbols lie, if a model told how long they last."""
         tokens = part.tokens
         if tokens is None or tokens.durations is None:
             return None
         return Alignment(
-            text=piece.text,
+            text=task.piece.text,
             language=language,
-            symbols=tuple(self.prepare(language).vocabulary.decode(symbols.tolist())),
+            symbols=tuple(self.prepare(language).vocabulary.decode(task.phonemes.tolist())),
             durations=tokens.durations[0].cpu(),
             tokens=tokens.ids[0].cpu(),
             size=tokens.size,
             rate=tokens.rate,
-            start=-part.cut / self.stages.mel.sample_rate,
+            start=-part.cut / self.stages.rate,
         )
 
     @torch.inference_mode()
-    def _whole(
-        self,
-        symbols: Tensor,
-        piece: Piece,
-        voice: _Voice,
-        seed: int,
-        options: Options,
-        report: Progress,
-        warnings: list[str],
-    ) -> Iterator[_Part]:
+    def _whole(self, task: Task) -> Iterator[Part]:
         """Make a piece at once: the best of the candidates; if none is without fault, some more."""
-        rate, attempts = self.stages.mel.sample_rate, []
-        speed = float(getattr(options.semantic, "speed", 1.0))
+        rate, options, attempts = self.stages.rate, task.options, list[_Attempt]()
         tries = max(options.candidates, self.config.max_tries)
         for number in range(tries):
-            made = self._make(symbols, piece, voice, seed + number, options, report)
-            fit = self._fit(made.samples, symbols) if options.candidates > 1 else 0.0
-            attempts.append(_Attempt(number, made, faults(made.samples, rate, len(symbols), speed), fit))
+            made = self.stages.whole(replace(task, seed=task.seed + number))
+            fit = self._fit(made.samples, task.phonemes) if options.candidates > 1 else 0.0
+            attempts.append(_Attempt(number, made, faults(made.samples, rate, len(task.phonemes), options.speed), fit))
             best = max(attempts, key=lambda attempt: attempt.rank)
             if number + 1 >= options.candidates and not best.faults:
                 break
         if best.faults:
             count = "one try" if tries == 1 else f"{tries} tries"
-            warnings.append(f"{_excerpt(piece.text)} is {' and '.join(best.faults)} after {count}: try another --seed")
+            task.warn(f"{_excerpt(task.piece.text)} is {' and '.join(best.faults)} after {count}: try another --seed")
         elif best.number >= options.candidates:
-            warnings.append(f"{_excerpt(piece.text)} was faulty at first: spoken again with seed {seed + best.number}")
+            task.warn(f"{_excerpt(task.piece.text)} was faulty at first: spoken again with seed {task.seed + best.number}")
         yield replace(best.made, samples=longform.limit_peaks(normalize_level(best.made.samples, rate), rate))
 
-    def _make(self, symbols: Tensor, piece: Piece, voice: _Voice, seed: int, options: Options, report: Progress) -> _Part:
-        """Run the three models over a piece."""
-        stages, timbre = self.stages, voice.timbre
-
-        def part(first: int, share: int) -> Progress:
-            return lambda done, total: report(first + share * done // max(1, total), 100)
-
-        ratio = 2 ** (options.pitch / 12)
-        tokens = self._tokens(symbols, piece, voice, seed, options, ratio, part(0, SHARE_SEMANTIC))
-        if tokens.ids.shape[1] == 0:
-            return _Part(torch.zeros(0), tokens)
-        mel = stages.acoustic.generate(
-            tokens,
-            timbre.mel,
-            timbre.tokens,
-            options=options.acoustic,
-            rng=generator(seed, "acoustic", piece.index, device=stages.device),
-            progress=part(SHARE_SEMANTIC, SHARE_ACOUSTIC),
-        )
-        rng = generator(seed, "vocoder", piece.index, device=stages.device)
-        audio = stages.vocoder.generate(mel, options=options.vocoder, rng=rng)
-        samples = audio.samples[0, : int(audio.lengths[0])].float().cpu()
-        # Played faster, as much as it was spoken slower. Rates rounded to 10 Hz keep the filter short.
-        samples = resample(samples, 10 * round(audio.rate * ratio / 10), audio.rate) if ratio != 1 else samples
-        return _Part(samples, replace(tokens, rate=tokens.rate * ratio))
-
-    def _tokens(
-        self, symbols: Tensor, piece: Piece, voice: _Voice, seed: int, options: Options, slower: float, progress: Progress
-    ) -> SemanticTokens:
-        """What to say, in tokens, `slower` than was asked for; none if the model finds nothing."""
-        semantic = options.semantic
-        if slower != 1:
-            semantic = semantic.model_copy(update={"speed": getattr(semantic, "speed", 1.0) / slower})
-        return self.stages.semantic.generate(
-            *self._asked(symbols, voice),
-            options=semantic,
-            rng=generator(seed, "semantic", piece.index, device=self.stages.device),
-            progress=progress,
-        )
-
-    def _asked(self, symbols: Tensor, voice: _Voice) -> tuple[Text, Mel]:
-        """What the semantic model is given."""
-        ids = symbols[None].to(self.stages.device)
-        return Text(ids, torch.tensor([ids.shape[1]], device=ids.device)), voice.tempo.mel
-
-    def _fit(self, samples: Tensor, symbols: Tensor) -> float:
-        """How well the sound fits the text: log probability for each phone by the tokenizer's recogniser; 0 without one."""
-        fit = self.stages.tokenizer.fit(Waveform.single(samples, self.stages.mel.sample_rate).to(self.stages.device), symbols)
-        return 0.0 if fit is None else fit
-
     @torch.inference_mode()
-    def _spans(
-        self, symbols: Tensor, piece: Piece, voice: _Voice, seed: int, options: Options, warnings: list[str]
-    ) -> Iterator[_Part]:
-        """Make a piece span by span, while the tokens of the rest are still being found."""
-        stages, timbre = self.stages, voice.timbre
-        growing = stages.semantic.stream(
-            *self._asked(symbols, voice),
-            options=options.semantic,
-            rng=generator(seed, "semantic", piece.index, device=stages.device),
-        )
-        rng = generator(seed, "vocoder", piece.index, device=stages.device)
-        sound = streaming.VocoderStream(stages.vocoder, options.vocoder, rng)
-        rng = generator(seed, "acoustic", piece.index, device=stages.device)
-        made = timbre.mel.values[:, :0]  # [1, T, M]
-        for span in streaming.spans(growing):
-            said = streaming.take(span.tokens, 0, span.start)
-            mel = stages.acoustic.generate(
-                streaming.take(span.tokens, span.start, span.ahead),
-                *streaming.behind(timbre.mel, timbre.tokens, made, said),
-                options=options.acoustic if span.start else streaming.hurried(options.acoustic),
-                rng=rng,
-            )
-            frames = mel.values[:, : round((span.stop - span.start) * stages.mel.frame_rate / span.tokens.rate)]
-            made = torch.cat((made, frames), dim=1)
-            yield _Part(sound.push(frames, last=span.last), span.tokens if span.last else None)
-        if made.shape[1] == 0:
-            warnings.append(f"{_excerpt(piece.text)} was passed over, no sound was found for it: try another --seed")
+    def _in_spans(self, task: Task, parts: Iterator[Part]) -> Iterator[Part]:
+        """Make a piece span by span."""
+        heard = False
+        for part in parts:
+            heard = True
+            yield part
+        if not heard:
+            task.warn(f"{_excerpt(task.piece.text)} was passed over, no sound was found for it: try another --seed")
+
+    def _fit(self, samples: Tensor, phonemes: Tensor) -> float:
+        """How well the sound fits the text: log probability for each phone by the tokenizer's recogniser; 0 without one."""
+        audio = Waveform.single(samples, self.stages.rate).to(self.stages.device)
+        fit = None if self.stages.tokenizer is None else self.stages.tokenizer.fit(audio, phonemes)
+        return 0.0 if fit is None else fit
 
 
 def _excerpt(text: str) -> str:

@@ -27,10 +27,14 @@ MARGIN_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class PreparedPrompt:
-    """Prompt audio (one row, the models' rate and level), and what the user should know about it."""
+    """Prompt audio (one row, the models' rate and level), and what the user should know about it.
+
+    `share` of the recording's speech is left, 1 if nothing of it was cut.
+    """
 
     audio: Waveform
     warnings: tuple[str, ...]
+    share: float = 1.0
 
 
 def prepare_prompt(audio: Waveform, *, rate: int, prompt_seconds: float, name: str) -> PreparedPrompt:
@@ -64,7 +68,9 @@ def prepare_prompt(audio: Waveform, *, rate: int, prompt_seconds: float, name: s
     margin = int(MARGIN_SECONDS * rate)
     samples = normalize_level(samples[max(0, span.start - margin) : span.stop + margin], rate)
 
+    whole = samples.shape[-1] * max(1.0, audio.seconds / MAX_SECONDS)
     limit = int(prompt_seconds * rate)
     if samples.shape[-1] > limit:
         samples = samples[: latest_pause(samples, rate, int(0.6 * limit), limit)]
-    return PreparedPrompt(Waveform.single(fade_edges(samples, rate), rate), tuple(warnings))
+    share = samples.shape[-1] / whole
+    return PreparedPrompt(Waveform.single(fade_edges(samples, rate), rate), tuple(warnings), share)

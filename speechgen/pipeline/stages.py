@@ -1,4 +1,4 @@
-"""The four stages of a pipeline: which checkpoints they are, whether they fit together, and loading them.
+"""The stages of a pipeline: which checkpoints they are, whether they fit together, and loading them.
 
 Everything is compared through `config.json`; weights are read only after the combination has been accepted.
 """
@@ -6,36 +6,59 @@ Everything is compared through `config.json`; weights are read only after the co
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from speechgen.core import checkpoint, registry
 from speechgen.core.checkpoint import CheckpointInfo
 from speechgen.core.config import StrictModel, apply_overrides, read_yaml, validate
 from speechgen.core.errors import UserError
-from speechgen.core.protocols import AcousticModel, SemanticModel, SemanticTokenizer, Vocoder
-from speechgen.core.types import MelSettings
+from speechgen.pipeline.hearing import WordListener
+from speechgen.pipeline.speaking import Stages
+from speechgen.pipeline.text_stages import Hear, TextStages
+from speechgen.pipeline.token_stages import TokenStages
 from speechgen.text.vocabulary import ENGLISH
 
-__all__ = ["CheckpointNames", "PipelineConfig", "Stages", "check", "load_stages", "read_config"]
+__all__ = ["CheckpointNames", "PipelineConfig", "check", "load_stages", "read_config"]
 
-ROLES = {"tokenizer": "tokenizers", "semantic": "semantic", "acoustic": "acoustic", "vocoder": "vocoders"}
+ROLES = {
+    "tokenizer": "tokenizers",
+    "semantic": "semantic",
+    "acoustic": "acoustic",
+    "text_to_mel": "text_to_mel",
+    "vocoder": "vocoders",
+}
 """Slot of a pipeline -> role of the model that fits it."""
 NEEDS = (("tokenizer", "semantic"), ("tokenizer", "acoustic"))
 """(used, user): the user must have been trained with exactly that checkpoint, `uses["tokens"]`."""
+KINDS = (({"tokenizer", "semantic", "acoustic", "vocoder"}, set[str]()), ({"text_to_mel", "vocoder"}, {"tokenizer"}))
+"""Slots of each kind of pipeline: those that it needs, and those that it may have besides."""
 
 
 class CheckpointNames(StrictModel):
-    """Folder names under `checkpoints/`."""
+    """Folder names under `checkpoints/`: tokenizer, semantic, acoustic and vocoder; or text_to_mel and vocoder."""
 
-    tokenizer: str = Field(description="audio to semantic tokens")
-    semantic: str = Field(description="phonemes to semantic tokens")
-    acoustic: str = Field(description="semantic tokens to mel")
+    tokenizer: str | None = Field(None, description="audio to semantic tokens; behind text_to_mel it only listens")
+    semantic: str | None = Field(None, description="phonemes to semantic tokens")
+    acoustic: str | None = Field(None, description="semantic tokens to mel")
+    text_to_mel: str | None = Field(None, description="characters to mel")
     vocoder: str = Field(description="mel to waveform")
+
+    @model_validator(mode="after")
+    def _check(self) -> CheckpointNames:
+        given = set(self.slots)
+        if not any(needed <= given <= needed | more for needed, more in KINDS):
+            kinds = "; or ".join(", ".join(slot for slot in ROLES if slot in needed) for needed, _ in KINDS)
+            raise ValueError(f"{', '.join(self.slots)} make no pipeline: give {kinds} (and a tokenizer)")
+        return self
+
+    @property
+    def slots(self) -> dict[str, str]:
+        """Checkpoint by slot, of those that are given."""
+        return {slot: name for slot, name in self.model_dump().items() if name is not None}
 
 
 class PipelineConfig(StrictModel):
@@ -44,25 +67,11 @@ class PipelineConfig(StrictModel):
     checkpoints: CheckpointNames
     semantic: dict[str, Any] = Field({}, description="options of the semantic model that differ from its defaults")
     acoustic: dict[str, Any] = Field({}, description="options of the acoustic model that differ from its defaults")
+    text_to_mel: dict[str, Any] = Field({}, description="options of the model that reads characters, likewise")
     vocoder: dict[str, Any] = Field({}, description="options of the vocoder that differ from its defaults")
     prompt_seconds: float = Field(6.0, ge=1.0, le=30.0, description="how much of the reference is used as the prompt")
     max_tries: int = Field(4, ge=1, le=10, description="how often a piece whose sound is faulty is spoken at most")
     max_characters: int = Field(200, ge=20, le=1000, description="longer text is spoken in pieces of at most this length")
-
-
-@dataclass(frozen=True)
-class Stages:
-    """Four loaded stages that fit together."""
-
-    tokenizer: SemanticTokenizer
-    semantic: SemanticModel
-    acoustic: AcousticModel
-    vocoder: Vocoder
-    mel: MelSettings
-    semantic_options: type[StrictModel]
-    acoustic_options: type[StrictModel]
-    vocoder_options: type[StrictModel]
-    device: torch.device
 
 
 def read_config(path: Path, overrides: Sequence[str] = ()) -> PipelineConfig:
@@ -82,45 +91,50 @@ def check(folders: Mapping[str, Path]) -> dict[str, CheckpointInfo]:
     """Read every `config.json` and refuse a combination that cannot work.
 
     Args:
-        folders: checkpoint folder by slot: tokenizer, semantic, acoustic, vocoder.
+        folders: checkpoint folder by slot.
 
     Raises:
         UserError: a checkpoint is missing or in the wrong slot, or two do not fit; says which and what to do.
     """
-    infos = {slot: checkpoint.read_info(folders[slot]) for slot in ROLES}
+    infos = {slot: checkpoint.read_info(folders[slot]) for slot in ROLES if slot in folders}
     roles = registry.names()
-    for slot, role in ROLES.items():
-        spec = registry.get(infos[slot].model)
-        if roles[infos[slot].model] != role:
+    for slot, info in infos.items():
+        spec, role = registry.get(info.model), ROLES[slot]
+        if roles[info.model] != role:
             raise UserError(
-                f"{folders[slot].name} cannot be the {slot}: {spec.role}/{infos[slot].model} is not one of models/{role}; "
+                f"{folders[slot].name} cannot be the {slot}: {spec.role}/{info.model} is not one of models/{role}; "
                 f"it takes {' + '.join(spec.accepts)} and gives {spec.produces}"
             )
+    giver = "text_to_mel" if "text_to_mel" in infos else "acoustic"
     if "Mel" not in (accepted := infos["vocoder"].accepts):
         raise UserError(
-            f"{folders['vocoder'].name} renders {' + '.join(accepted)}, but {folders['acoustic'].name} gives a Mel: "
+            f"{folders['vocoder'].name} renders {' + '.join(accepted)}, but {folders[giver].name} gives a Mel: "
             "choose another vocoder"
         )
-    _check_mels(folders, infos)
-    _check_tokens(folders, infos)
-    vocabulary = infos["semantic"].vocabulary
-    if vocabulary is not None and vocabulary != ENGLISH.symbols:
-        raise UserError(
-            f"{folders['semantic'].name} was trained with {len(vocabulary)} phoneme symbols that are not the "
-            f"{ENGLISH.size} of this version: take a checkpoint of this version or train it again"
-        )
+    _check_mels(folders, infos, giver)
+    if "semantic" in infos:
+        _check_tokens(folders, infos)
+        _check_vocabulary(folders["semantic"], infos["semantic"])
     return infos
 
 
-def _check_mels(folders: Mapping[str, Path], infos: Mapping[str, CheckpointInfo]) -> None:
-    expected = infos["acoustic"].mel
-    for slot in ("semantic", "vocoder"):
+def _check_mels(folders: Mapping[str, Path], infos: Mapping[str, CheckpointInfo], giver: str) -> None:
+    expected = infos[giver].mel
+    for slot in infos.keys() & {"semantic", "vocoder"}:
         differing = expected.differences(infos[slot].mel)
         if differing:
             raise UserError(
-                f"{folders[slot].name} and {folders['acoustic'].name} do not share one mel ({differing}): "
+                f"{folders[slot].name} and {folders[giver].name} do not share one mel ({differing}): "
                 f"choose a {slot} that was trained with the same MelSettings"
             )
+
+
+def _check_vocabulary(folder: Path, info: CheckpointInfo) -> None:
+    if info.vocabulary is not None and info.vocabulary != ENGLISH.symbols:
+        raise UserError(
+            f"{folder.name} was trained with {len(info.vocabulary)} phoneme symbols that are not the "
+            f"{ENGLISH.size} of this version: take a checkpoint of this version or train it again"
+        )
 
 
 def _check_tokens(folders: Mapping[str, Path], infos: Mapping[str, CheckpointInfo]) -> None:
@@ -137,33 +151,34 @@ def _check_tokens(folders: Mapping[str, Path], infos: Mapping[str, CheckpointInf
 
 
 def load_stages(
-    config: PipelineConfig, find: Callable[[str], Path], device: torch.device, *, source: str = "pipeline"
+    config: PipelineConfig,
+    find: Callable[[str], Path],
+    device: torch.device,
+    *,
+    source: str = "pipeline",
+    hear: Hear | None = None,
 ) -> Stages:
-    """Check the combination and the options, then load all four checkpoints.
+    """Check the combination and the options, then load all checkpoints.
 
     Args:
         config: the pipeline.
         find: checkpoint name to folder.
         device: where the networks go.
         source: what to call the configuration in messages.
+        hear: writes down what a reference says better than the pipeline's own tokenizer can.
 
     Raises:
         UserError: a checkpoint is missing, damaged, or does not fit the others.
     """
-    folders = {slot: find(getattr(config.checkpoints, slot)) for slot in ROLES}
+    folders = {slot: find(name) for slot, name in config.checkpoints.slots.items()}
     infos = check(folders)
-    specs = {slot: registry.get(info.model) for slot, info in infos.items()}
-    for slot in ("semantic", "acoustic", "vocoder"):
-        validate(specs[slot].options, getattr(config, slot), f"{source}: {slot}")
+    options = {slot: registry.get(info.model).options for slot, info in infos.items() if slot != "tokenizer"}
+    for slot, known in options.items():
+        validate(known, getattr(config, slot), f"{source}: {slot}")
     loaded = {slot: checkpoint.load(folder, device).generator() for slot, folder in folders.items()}
-    return Stages(
-        tokenizer=loaded["tokenizer"],
-        semantic=loaded["semantic"],
-        acoustic=loaded["acoustic"],
-        vocoder=loaded["vocoder"],
-        mel=infos["acoustic"].mel,
-        semantic_options=specs["semantic"].options,
-        acoustic_options=specs["acoustic"].options,
-        vocoder_options=specs["vocoder"].options,
-        device=device,
-    )
+    if "text_to_mel" in loaded:
+        if hear is None and "tokenizer" in loaded:
+            hear = WordListener(loaded["tokenizer"])
+        mel = infos["text_to_mel"].mel
+        return TextStages(**loaded, mel=mel, options=options, device=device, hear=hear)
+    return TokenStages(**loaded, mel=infos["acoustic"].mel, options=options, device=device)

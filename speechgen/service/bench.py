@@ -18,7 +18,7 @@ from torch import nn
 from speechgen.core.errors import UserError
 from speechgen.core.protocols import Progress
 from speechgen.evaluation.speed import Percentiles, peak_memory_bytes, percentiles, real_time_factor
-from speechgen.pipeline.stages import Stages
+from speechgen.pipeline.speaking import Stages
 from speechgen.service.engine import Engine
 from speechgen.service.machine import describe, now, using_threads
 from speechgen.service.peers import load_transformers, time_vits
@@ -29,8 +29,8 @@ __all__ = ["COMPARISONS", "TEXT", "BenchReport", "Comparison", "Speed", "bench_s
 
 TEXT = "The kitchen window looks out on a quiet garden, and the cat watches the birds."
 COMPARISONS = ("vits",)
-STAGES = {"tokenizer": "encode", "semantic": "generate", "acoustic": "generate", "vocoder": "generate"}
-"""Slot of the pipeline -> method that is timed."""
+TIMED = {"tokenizer": "encode"}
+"""Slot of the pipeline -> method that is timed, where it is not `generate`."""
 
 
 @dataclass(frozen=True)
@@ -156,17 +156,17 @@ def _measure(
     with _timed(stages, engine.device) as spent:
         first = engine.synthesize(warm_up)
     load_seconds = time.perf_counter() - started - first.synthesis_seconds  # with the phonemizer
-    reference_seconds = spent["tokenizer"]
+    reference_seconds = spent.get("tokenizer", 0.0)
     _first_sound(engine, warm_up)
     results: list[SynthesisResult] = []
     firsts: list[float] = []
-    parts: dict[str, list[float]] = {name: [] for name in ("semantic", "acoustic", "vocoder", "rest")}
+    parts: dict[str, list[float]] = {name: [] for name in (*(name for name in spent if name != "tokenizer"), "rest")}
     for seed in range(1, runs + 1):
         for request in requests:
             asked = request.model_copy(update={"seed": seed})
             with _timed(stages, engine.device) as spent:
                 results.append(engine.synthesize(asked))
-            spent["rest"] = results[-1].synthesis_seconds - sum(spent.values()) + spent["tokenizer"]
+            spent["rest"] = results[-1].synthesis_seconds - sum(spent.values()) + spent.get("tokenizer", 0.0)
             for name, values in parts.items():
                 values.append(spent[name])
             step()
@@ -213,7 +213,7 @@ def _first_sound(engine: Engine, request: SynthesisRequest) -> float:
 @contextmanager
 def _timed(stages: Stages, device: torch.device) -> Iterator[dict[str, float]]:
     """Time the stages' methods while inside; yields the seconds spent in each so far."""
-    spent = dict.fromkeys(STAGES, 0.0)
+    spent = dict.fromkeys(stages.models, 0.0)
 
     @contextmanager
     def clock(name: str) -> Iterator[None]:
@@ -223,7 +223,7 @@ def _timed(stages: Stages, device: torch.device) -> Iterator[dict[str, float]]:
         finally:
             spent[name] += now(device) - started
 
-    methods = [(name, getattr(stages, name), method) for name, method in STAGES.items()]
+    methods = [(name, stage, TIMED.get(name, "generate")) for name, stage in stages.models.items()]
     for name, stage, method in methods:
         setattr(stage, method, clock(name)(getattr(stage, method)))  # hides the method of the class
     try:
@@ -235,5 +235,4 @@ def _timed(stages: Stages, device: torch.device) -> Iterator[dict[str, float]]:
 
 def _networks(stages: Stages) -> list[nn.Module]:
     """Every network that a stage holds."""
-    parts = (stages.tokenizer, stages.semantic, stages.acoustic, stages.vocoder)
-    return [value for part in parts for value in vars(part).values() if isinstance(value, nn.Module)]
+    return [value for part in stages.models.values() for value in vars(part).values() if isinstance(value, nn.Module)]

@@ -12,7 +12,7 @@ import torch
 
 from speechgen.core import checkpoint
 from speechgen.core.errors import UserError
-from speechgen.pipeline.stages import ROLES, check, read_config
+from speechgen.pipeline.stages import check, read_config
 from speechgen.service import catalog, devices
 
 __all__ = ["Finding", "examine", "verify_checkpoint"]
@@ -108,8 +108,7 @@ def _pipeline(name: str) -> list[Finding]:
     try:
         config = read_config(catalog.find_pipeline(name))
         folders = {}
-        for slot in ROLES:
-            checkpoint_name = getattr(config.checkpoints, slot)
+        for slot, checkpoint_name in config.checkpoints.slots.items():
             try:
                 folders[slot] = catalog.find_checkpoint(checkpoint_name)
                 findings.append(Finding(checkpoint_name, True, _describe(folders[slot])))
@@ -118,7 +117,7 @@ def _pipeline(name: str) -> list[Finding]:
                 findings.append(Finding(checkpoint_name, False, f"{error}; {advice}"))
         if all(finding.ok for finding in findings):
             check(folders)
-            findings.append(Finding(f"pipeline {name}", True, "its four checkpoints fit together"))
+            findings.append(Finding(f"pipeline {name}", True, "its checkpoints fit together"))
     except UserError as error:
         findings.append(Finding(f"pipeline {name}", False, str(error)))
     return findings

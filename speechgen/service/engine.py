@@ -62,7 +62,7 @@ class Engine:
         self._hints = tuple(filter(None, [devices.overlooked_gpu()])) if device == "auto" else ()
         self._pipelines: dict[str, Pipeline] = {}
         self._vocoders: dict[str, tuple[Vocoder, type[StrictModel]]] = {}
-        self._references: dict[tuple[int, tuple[str, int, int]], Reference] = {}
+        self._references: dict[tuple[object, ...], Reference] = {}
 
     def load(self, name: str) -> Pipeline:
         """Return a pipeline, loading it on first use.
@@ -156,19 +156,22 @@ class Engine:
         started = time.perf_counter()
         pipeline = self.load(request.pipeline)
         options = pipeline.options(
-            request.semantic_options(), request.acoustic_options(), candidates=request.candidates, pitch=request.pitch or 0.0
+            request.model_options(),
+            candidates=request.candidates,
+            pitch=request.pitch or 0.0,
+            seconds=request.duration,
         )
         language = LANGUAGES.get(request.language, request.language)
         pipeline.prepare(language)
         loaded = time.perf_counter()
-        reference = self._reference(source, pipeline)
+        reference = self._reference(source, pipeline, request.ref_text, language)
         warnings = [*self._hints, *reference.warnings, *filter(None, [language_warning(language)])]
-        if request.ref_text is not None:
+        if request.ref_text is not None and not pipeline.stages.reads_transcripts:
             warnings.append(f"pipeline {request.pipeline} needs no transcript: it was not used")
         return _Job(
             pipeline=pipeline,
             reference=reference,
-            tempo=None if pace is None else self._reference(pace, pipeline),
+            tempo=None if pace is None else self._reference(pace, pipeline, None, language),
             options=options,
             language=language,
             seed=secrets.randbelow(2**31) if request.seed is None else request.seed,
@@ -178,13 +181,15 @@ class Engine:
             loaded_at=loaded,
         )
 
-    def _reference(self, source: voices.Source, pipeline: Pipeline) -> Reference:
-        """Return the prompt of a voice, encoded once as long as its file stays as it is."""
-        key = (id(pipeline), source.key)
+    def _reference(self, source: voices.Source, pipeline: Pipeline, transcript: str | None, language: str) -> Reference:
+        """Return the prompt of a voice, encoded once as long as its file and what it says stay as they are."""
+        if not pipeline.stages.reads_transcripts:
+            transcript = None
+        key = (id(pipeline), source.key, transcript, language if pipeline.stages.reads_transcripts else None)
         if key not in self._references:
             while len(self._references) >= KEPT_REFERENCES:
                 del self._references[next(iter(self._references))]
-            self._references[key] = voices.encode(source, pipeline)
+            self._references[key] = voices.encode(source, pipeline, transcript, language)
         return self._references[key]
 
     def edit(self, request: EditRequest, progress: Progress | None = None) -> EditResult:

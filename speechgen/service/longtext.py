@@ -103,7 +103,7 @@ def synthesize_to_file(
 def _digest(request: SynthesisRequest) -> str:
     """Of all that the sound depends on: the request, voices, pipeline, checkpoints, and this version."""
     pipeline = catalog.find_pipeline(request.pipeline)
-    names = read_config(pipeline).checkpoints.model_dump().values()
+    names = read_config(pipeline).checkpoints.slots.values()
     parts = [checkpoint.fingerprint(catalog.find_checkpoint(name)) for name in names]
     parts += [journal.request_digest(request), journal.file_digest(pipeline), speechgen.__version__]
     return hashlib.sha256("/".join(parts).encode()).hexdigest()

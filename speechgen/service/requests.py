@@ -18,12 +18,15 @@ class SynthesisRequest(StrictModel):
 
     text: str = Field(description="what to say, of any length")
     ref: Path | None = Field(None, description="recording of the voice, 1 to 30 seconds")
-    ref_text: str | None = Field(None, description="what the recording says; no pipeline needs it so far")
+    ref_text: str | None = Field(None, description="what the recording says, for pipelines that read it")
     voice: str | None = Field(None, description="name of an example or a stored voice, unless there is a recording")
     tempo_ref: Path | None = Field(None, description="another recording, to take pace and manner from")
     pipeline: str = Field("default", description="name of the pipeline that speaks")
     language: str = Field("en-us", min_length=2, description="espeak-ng's code of the text's language, such as en-us")
     speed: float | None = Field(None, ge=0.5, le=2.0, description="tempo; 1 is the reference's own")
+    duration: float | None = Field(
+        None, gt=0, le=3600, description="seconds that the speech shall last, without the pauses between its sentences"
+    )
     steps: int | None = Field(None, ge=1, le=128, description="integration steps: more is slower and cleaner")
     guidance: float | None = Field(None, ge=0.0, le=10.0, description="how strongly tokens and voice are followed")
     temperature: float | None = Field(None, ge=0.0, le=2.0, description="0: the likeliest reading; 1: as varied as people")
@@ -45,12 +48,7 @@ class SynthesisRequest(StrictModel):
             raise UserError("the text is empty: give at least one word")
         return request
 
-    def semantic_options(self) -> dict[str, Any]:
-        """What the request asks of the semantic model."""
-        asked = {"speed": self.speed, "temperature": self.temperature}
-        return {name: value for name, value in asked.items() if value is not None}
-
-    def acoustic_options(self) -> dict[str, Any]:
-        """What the request asks of the acoustic model."""
-        asked = {"steps": self.steps, "guidance": self.guidance}
-        return {name: value for name, value in asked.items() if value is not None}
+    def model_options(self) -> dict[str, Any]:
+        """What the request asks of the models, by the names of their options."""
+        names = ("speed", "temperature", "steps", "guidance")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}

@@ -27,6 +27,7 @@ from speechgen.evaluation.naturalness import predict_opinion
 from speechgen.evaluation.speaker import SHORTEST_SECONDS, SpeakerSimilarity
 from speechgen.pipeline.pipeline import Pipeline
 from speechgen.pipeline.prompts import prepare_prompt
+from speechgen.pipeline.token_stages import TokenStages
 from speechgen.service.engine import Engine
 
 __all__ = ["StageFigures", "StageReport", "measure_stages"]
@@ -90,12 +91,16 @@ def measure_stages(
     """
     pairs = _pairs(folder)[: limit or None]
     loaded, similarity = engine.load(pipeline), SpeakerSimilarity()
+    if not isinstance(loaded.stages, TokenStages):
+        raise UserError(
+            f"pipeline {Path(pipeline).stem} has no stages of tokens to look between: choose one with an acoustic stage"
+        )
     sims: dict[str, list[float]] = defaultdict(list)
     scores: dict[str, list[float]] = defaultdict(list)
     for done, (prompt, content, text) in enumerate(pairs, 1):
         speaker = read_audio(prompt)
         voice = similarity.embed(speaker)
-        for name, audio in _through(loaded, speaker, read_audio(content), text, seed).items():
+        for name, audio in _through(loaded, loaded.stages, speaker, read_audio(content), text, seed).items():
             if audio.seconds > SHORTEST_SECONDS:
                 sims[name].append(float(similarity.embed(audio) @ voice))
                 scores[name] += [predict_opinion(audio).ovrl] if opinions else []
@@ -128,22 +133,23 @@ def _pairs(folder: Path) -> list[tuple[Path, Path, str]]:
 
 
 @torch.inference_mode()
-def _through(pipeline: Pipeline, prompt: Waveform, content: Waveform, text: str, seed: int) -> dict[str, Waveform]:
+def _through(
+    pipeline: Pipeline, stages: TokenStages, prompt: Waveform, content: Waveform, text: str, seed: int
+) -> dict[str, Waveform]:
     """The recording after each stage."""
-    stages = pipeline.stages
     rate = stages.mel.sample_rate
-    reference, options = pipeline.reference(prompt), pipeline.options({}, {})
+    reference, options = pipeline.reference(prompt), pipeline.options()
     natural = prepare_prompt(content, rate=rate, prompt_seconds=CONTENT_SECONDS, name="the recording").audio.to(stages.device)
 
     def render(mel: Mel) -> Waveform:
-        return stages.vocoder.generate(mel, options=options.vocoder, rng=_rng(pipeline, seed, "vocoder"))
+        return stages.vocoder.generate(mel, options=options.models["vocoder"], rng=_rng(pipeline, seed, "vocoder"))
 
     copied = render(mel_spectrogram(natural, stages.mel))
     mel = stages.acoustic.generate(
         stages.tokenizer.encode(natural),
         reference.mel,
-        reference.tokens,
-        options=options.acoustic,
+        reference.needed_tokens,
+        options=options.models["acoustic"],
         rng=_rng(pipeline, seed, "acoustic"),
     )
     voiced = render(mel)

@@ -4,8 +4,8 @@ A stored voice is one file, $SPEECHGEN_HOME/voices/<name>.safetensors:
 
     audio   int16 [L]      the recording, trimmed and levelled, for pipelines that encode it otherwise
     mel     float32 [T, M] and
-    tokens  int32 [T']     the prompt as the pipeline saw it that the voice was added with
-    metadata "voice"       VoiceInfo as JSON: which pipeline, tokenizer and mel these belong to
+    tokens  int32 [T']     the prompt as the pipeline saw it that the voice was added with; no tokens if it has none
+    metadata "voice"       VoiceInfo as JSON: which pipeline, tokenizer and mel these belong to, and what the recording says
 
 Where a pipeline sees a prompt in the same way, it speaks from mel and tokens without encoding anything again.
 """
@@ -55,9 +55,10 @@ class VoiceInfo(StrictModel):
     audio_seconds: float = Field(gt=0, description="length of the stored audio")
     rate: int = Field(ge=8000, le=192000, description="samples per second of the stored audio")
     pipeline: str = Field(description="what the prompt was encoded for")
-    tokenizer: str = Field(description="fingerprint of the checkpoint that made the tokens")
-    token_rate: float = Field(gt=0, description="tokens per second")
-    token_size: int = Field(gt=0, description="number of different tokens")
+    tokenizer: str | None = Field(None, description="fingerprint of the checkpoint that made the tokens")
+    token_rate: float = Field(1.0, gt=0, description="tokens per second")
+    token_size: int = Field(1, gt=0, description="number of different tokens")
+    transcript: str | None = Field(None, description="what the recording says, if that was told")
     mel: MelSettings = Field(description="definition of the mel")
     prompt_seconds: float = Field(gt=0, description="how much of a recording that pipeline uses")
     warnings: tuple[str, ...] = ()
@@ -108,28 +109,39 @@ def read_source(ref: Path | None, voice_name: str | None) -> Source:
     return Source(label, name, audio, stored, (str(path), state.st_mtime_ns, state.st_size))
 
 
-def encode(source: Source, pipeline: Pipeline) -> Reference:
+def encode(source: Source, pipeline: Pipeline, transcript: str | None = None, language: str = "en-us") -> Reference:
     """Return the prompt of a voice, as stored if this pipeline would make it in the same way.
 
+    Args:
+        source: from `read_source`.
+        pipeline: that will speak.
+        transcript: what the recording says; otherwise what was told when the voice was stored.
+        language: of the transcript.
+
     Raises:
-        UserError: the recording is silent or too short.
+        UserError: the recording is silent or too short, or its text is needed and cannot be had.
     """
-    if source.stored is not None and _fits(source.stored.info, pipeline):
-        known, device = source.stored.reference, pipeline.stages.device
+    stored = source.stored
+    if stored is not None and _fits(stored, pipeline):
+        known, device = stored.reference, pipeline.stages.device
         mel = Mel(known.mel.values.to(device), known.mel.lengths.to(device), known.mel.settings)
-        tokens = known.tokens
-        tokens = SemanticTokens(tokens.ids.to(device), tokens.lengths.to(device), tokens.rate, tokens.size)
-        return Reference(mel, tokens, known.seconds, known.warnings)
-    return pipeline.reference(source.audio, name=source.name)
+        return Reference(mel, known.seconds, known.warnings, tokens=known.needed_tokens.to(device))
+    if transcript is None and stored is not None:
+        transcript = stored.info.transcript
+    return pipeline.reference(source.audio, source.name, transcript=transcript, language=language)
 
 
-def _fits(info: VoiceInfo, pipeline: Pipeline) -> bool:
+def _fits(voice: StoredVoice, pipeline: Pipeline) -> bool:
+    """Whether the pipeline speaks from tokens, and would make the same."""
+    info = voice.info
     same = (info.mel, info.prompt_seconds) == (pipeline.stages.mel, pipeline.config.prompt_seconds)
-    return same and info.tokenizer == _tokenizer(pipeline)
+    wanted = None if pipeline.stages.reads_transcripts else _tokenizer(pipeline)
+    return same and wanted is not None and info.tokenizer == wanted
 
 
-def _tokenizer(pipeline: Pipeline) -> str:
-    return checkpoint.fingerprint(catalog.find_checkpoint(pipeline.config.checkpoints.tokenizer))
+def _tokenizer(pipeline: Pipeline) -> str | None:
+    name = pipeline.config.checkpoints.tokenizer
+    return None if name is None else checkpoint.fingerprint(catalog.find_checkpoint(name))
 
 
 def check_new(name: str, *, replace: bool = False) -> Path:
@@ -151,7 +163,15 @@ def check_new(name: str, *, replace: bool = False) -> Path:
     return path
 
 
-def add(engine: Engine, name: str, ref: Path, pipeline: str = "default", *, replace: bool = False) -> VoiceInfo:
+def add(
+    engine: Engine,
+    name: str,
+    ref: Path,
+    pipeline: str = "default",
+    *,
+    transcript: str | None = None,
+    replace: bool = False,
+) -> VoiceInfo:
     """Encode a recording for a pipeline and store it under a name; the file appears whole or not at all.
 
     Args:
@@ -159,17 +179,26 @@ def add(engine: Engine, name: str, ref: Path, pipeline: str = "default", *, repl
         name: of the voice.
         ref: 1 to 30 seconds of one speaker.
         pipeline: name, or path of its YAML.
+        transcript: what the recording says, if that is known: some pipelines read it.
         replace: a stored voice of this name may be overwritten.
 
     Raises:
         UserError: the name or the recording cannot be used, or the disk refuses.
     """
     check_new(name, replace=replace)
-    return store(engine, name, read_audio(ref, max_seconds=LONGEST_SECONDS), str(ref), pipeline, replace=replace)
+    recording = read_audio(ref, max_seconds=LONGEST_SECONDS)
+    return store(engine, name, recording, str(ref), pipeline, transcript=transcript, replace=replace)
 
 
 def store(
-    engine: Engine, name: str, recording: Waveform, source: str, pipeline: str = "default", *, replace: bool = False
+    engine: Engine,
+    name: str,
+    recording: Waveform,
+    source: str,
+    pipeline: str = "default",
+    *,
+    transcript: str | None = None,
+    replace: bool = False,
 ) -> VoiceInfo:
     """Store a recording that is in memory; as `add`.
 
@@ -179,6 +208,7 @@ def store(
         recording: 1 to 30 seconds of one speaker.
         source: name or path of the recording; the voice remembers its last part.
         pipeline: name, or path of its YAML.
+        transcript: what the recording says, if that is known: some pipelines read it.
         replace: a stored voice of this name may be overwritten.
 
     Raises:
@@ -186,7 +216,7 @@ def store(
     """
     path = check_new(name, replace=replace)
     loaded = engine.load(pipeline)
-    reference = loaded.reference(recording, name=source)
+    reference = loaded.reference(recording, source, transcript=transcript)
     mel = loaded.stages.mel
     audio = prepare_prompt(recording, rate=mel.sample_rate, prompt_seconds=MAX_SECONDS, name=source).audio
     info = VoiceInfo(
@@ -195,9 +225,7 @@ def store(
         audio_seconds=audio.seconds,
         rate=audio.rate,
         pipeline=pipeline,
-        tokenizer=_tokenizer(loaded),
-        token_rate=reference.tokens.rate,
-        token_size=reference.tokens.size,
+        transcript=transcript,
         mel=mel,
         prompt_seconds=loaded.config.prompt_seconds,
         warnings=reference.warnings,
@@ -205,8 +233,12 @@ def store(
     tensors = {
         "audio": (audio.samples[0] * 32767).round().to(torch.int16),
         "mel": reference.mel.values[0].float().cpu().contiguous(),
-        "tokens": reference.tokens.ids[0].to(torch.int32).cpu().contiguous(),
     }
+    tokens = reference.tokens
+    if tokens is not None:
+        made_by = {"tokenizer": _tokenizer(loaded), "token_rate": tokens.rate, "token_size": tokens.size}
+        info = info.model_copy(update=made_by)
+        tensors["tokens"] = tokens.ids[0].to(torch.int32).cpu().contiguous()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with written_beside(path) as beside:
@@ -249,7 +281,7 @@ def read_stored(path: Path) -> StoredVoice:
             raise UserError(f"{path} is larger than any stored voice: remove it and add the voice again")
         with safe_open(path, framework="pt") as file:
             info = VoiceInfo.model_validate_json((file.metadata() or {}).get("voice", ""))
-            tensors = {name: file.get_tensor(name) for name in ("audio", "mel", "tokens")}
+            tensors = {name: file.get_tensor(name) for name in ("audio", "mel", *(["tokens"] if info.tokenizer else []))}
         return _join(info, tensors)
     except (OSError, SafetensorError, ValidationError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
@@ -259,19 +291,19 @@ def read_stored(path: Path) -> StoredVoice:
 
 
 def _join(info: VoiceInfo, tensors: dict[str, Tensor]) -> StoredVoice:
-    audio, mel, tokens = tensors["audio"], tensors["mel"], tensors["tokens"]
     wanted = {"audio": (torch.int16, 1), "mel": (torch.float32, 2), "tokens": (torch.int32, 1)}
-    for name, (dtype, dims) in wanted.items():
-        if tensors[name].dtype != dtype or tensors[name].dim() != dims or not tensors[name].numel():
-            raise ValueError(f"{name} is {tensors[name].dtype} {list(tensors[name].shape)}")
+    for name, tensor in tensors.items():
+        dtype, dims = wanted[name]
+        if tensor.dtype != dtype or tensor.dim() != dims or not tensor.numel():
+            raise ValueError(f"{name} is {tensor.dtype} {list(tensor.shape)}")
+    audio, mel, tokens = tensors["audio"], tensors["mel"], tensors.get("tokens")
     if mel.shape[1] != info.mel.num_bins or not bool(mel.isfinite().all()):
         raise ValueError("the mel has other bins than it says, or values that are not finite")
-    if int(tokens.min()) < 0 or int(tokens.max()) >= info.token_size:
-        raise ValueError("tokens are out of range")
-    reference = Reference(
-        Mel(mel[None], torch.tensor([len(mel)]), info.mel),
-        SemanticTokens(tokens[None].long(), torch.tensor([len(tokens)]), info.token_rate, info.token_size),
-        info.seconds,
-        info.warnings,
-    )
+    said = None
+    if tokens is not None:
+        if int(tokens.min()) < 0 or int(tokens.max()) >= info.token_size:
+            raise ValueError("tokens are out of range")
+        said = SemanticTokens(tokens[None].long(), torch.tensor([len(tokens)]), info.token_rate, info.token_size)
+    seen = Mel(mel[None], torch.tensor([len(mel)]), info.mel)
+    reference = Reference(seen, info.seconds, info.warnings, tokens=said)
     return StoredVoice(info, Waveform.single(audio.float() / 32767, info.rate), reference)

@@ -1,8 +1,8 @@
 """Made f5.safetensors: E2 TTS, F5-TTS and F5-TTS v1 as published, small and with random weights.
 
-    pip install --no-deps f5-tts==1.1.22
-    pip install torch torchaudio x-transformers ema-pytorch torchdiffeq einops librosa rjieba pypinyin safetensors
-    python make_f5.py
+pip install --no-deps f5-tts==1.1.22
+pip install torch torchaudio x-transformers ema-pytorch torchdiffeq einops librosa rjieba pypinyin safetensors
+python make_f5.py
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Made vocos.safetensors: a small published Vocos with random weights, its features of a signal and its audio of a mel.
 
-    pip install --no-deps vocos==0.1.0     (beside torch, torchaudio, pyyaml and huggingface_hub)
-    python make_vocos.py
+pip install --no-deps vocos==0.1.0     (beside torch, torchaudio, pyyaml and huggingface_hub)
+python make_vocos.py
 """
 
 from __future__ import annotations

@@ -15,7 +15,8 @@ from speechgen.core.types import Mel, MelSettings, SemanticTokens, Waveform
 from speechgen.pipeline import longform, streaming
 from speechgen.pipeline.carriers import Reference
 from speechgen.pipeline.pipeline import Pipeline
-from speechgen.pipeline.stages import CheckpointNames, PipelineConfig, Stages
+from speechgen.pipeline.stages import CheckpointNames, PipelineConfig
+from speechgen.pipeline.token_stages import TokenStages
 from tests.models.systems import build
 from tests.tiny import RATE, voice_like
 
@@ -102,17 +103,8 @@ def fake() -> FakeStages:
 
 @pytest.fixture
 def pipeline(fake) -> Pipeline:
-    stages = Stages(
-        fake,
-        FakeSemantic(fake),
-        FakeAcoustic(fake),
-        FakeVocoder(),
-        SETTINGS,
-        NoOptions,
-        NoOptions,
-        NoOptions,
-        torch.device("cpu"),
-    )
+    options = dict.fromkeys(("semantic", "acoustic", "vocoder"), NoOptions)
+    stages = TokenStages(fake, FakeSemantic(fake), FakeAcoustic(fake), FakeVocoder(), SETTINGS, options, torch.device("cpu"))
     names = CheckpointNames(tokenizer="t", semantic="s", acoustic="a", vocoder="v")
     return Pipeline(stages, PipelineConfig(checkpoints=names, max_characters=200))
 
@@ -123,7 +115,7 @@ def reference(pipeline) -> Reference:
 
 
 def speak(pipeline, reference, text, seed=1, progress=None):
-    options = pipeline.options({}, {})
+    options = pipeline.options()
     return pipeline.speak(text, reference, language="en-us", seed=seed, options=options, progress=progress)
 
 
@@ -174,9 +166,11 @@ def test_an_unreadable_piece_of_a_long_text_is_left_out_with_a_warning(pipeline,
 
 def test_an_unknown_language_and_an_unknown_option_are_refused(pipeline, reference):
     with pytest.raises(UserError, match="unknown language"):
-        pipeline.speak("Yes.", reference, language="klingon", seed=0, options=pipeline.options({}, {}))
-    with pytest.raises(UserError, match="option of the semantic model: speed: unknown key"):
-        pipeline.options({"speed": 1.0}, {})
+        pipeline.speak("Yes.", reference, language="klingon", seed=0, options=pipeline.options())
+    with pytest.raises(UserError, match="no model of this pipeline has the option speed: they have loud"):
+        pipeline.options({"speed": 1.0})
+    with pytest.raises(UserError, match="give a speed instead of a duration"):
+        pipeline.options(seconds=3.0)
 
 
 def test_a_model_that_finds_nothing_to_say_is_reported(pipeline, reference, fake):
@@ -185,7 +179,7 @@ def test_a_model_that_finds_nothing_to_say_is_reported(pipeline, reference, fake
         speak(pipeline, reference, "Yes.")
     assert len(fake.spoken) == 4
     with pytest.raises(UserError, match="'Yes.' was passed over, no sound was found for it"):
-        list(pipeline.stream("Yes.", reference, language="en-us", seed=1, options=pipeline.options({}, {}), spans=True))
+        list(pipeline.stream("Yes.", reference, language="en-us", seed=1, options=pipeline.options(), spans=True))
 
 
 def test_speech_begins_and_ends_softly(pipeline, reference):
@@ -205,7 +199,7 @@ def test_a_faulty_piece_is_spoken_again_with_the_next_seed_and_said(pipeline, re
 
 def test_of_the_candidates_the_one_that_fits_best_is_kept(pipeline, reference, fake):
     fake.tones = [0.2, 0.5, 0.3]
-    options = pipeline.options({}, {}, candidates=3)
+    options = pipeline.options(candidates=3)
     pipeline.speak("One sentence here.", reference, language="en-us", seed=1, options=options)
     assert fake.fits == pytest.approx([0.2, 0.5, 0.3], abs=0.01) and len(fake.spoken) == 3
 
@@ -238,7 +232,7 @@ def test_a_streamed_vocoder_gives_the_samples_of_the_whole():
 
 
 def test_streamed_speech_says_the_same_tokens_and_its_first_chunk_comes_early(pipeline, reference, fake):
-    options = pipeline.options({}, {})
+    options = pipeline.options()
     text = "One sentence here. " * 12
     chunks = list(pipeline.stream(text, reference, language="en-us", seed=1, options=options, spans=True))
     said = [list(ids) for ids in fake.spoken]
@@ -253,7 +247,7 @@ def test_streamed_speech_says_the_same_tokens_and_its_first_chunk_comes_early(pi
 
 def test_the_pace_may_come_from_another_recording(pipeline, reference, fake):
     other = pipeline.reference(Waveform.single(voice_like(3.0, pitch=200.0), RATE))
-    options = pipeline.options({}, {})
+    options = pipeline.options()
     pipeline.speak("Yes.", reference, language="en-us", seed=1, options=options, tempo=other)
     speak(pipeline, reference, "Yes.")
     assert fake.paces[0] is other.mel and fake.paces[-1] is reference.mel
@@ -261,7 +255,7 @@ def test_the_pace_may_come_from_another_recording(pipeline, reference, fake):
 
 def test_pitch_moves_the_voice_and_not_the_tempo(pipeline, reference, fake):
     plain = speak(pipeline, reference, "Yes.").samples
-    options = replace(pipeline.options({}, {}), pitch=12.0)
+    options = replace(pipeline.options(), pitch=12.0)
     # This semantic model knows no speed, so that the sound is shorter by the ratio.
     high = pipeline.speak("Yes.", reference, language="en-us", seed=1, options=options).samples
     assert peak_hz(high) == pytest.approx(2 * peak_hz(plain), rel=0.02)
@@ -297,7 +291,7 @@ class AlignedAcoustic:
 def test_the_alignment_tells_where_in_the_output_each_piece_is_heard(pipeline, reference, spans):
     pipeline.stages = replace(pipeline.stages, semantic=AlignedSemantic(), acoustic=AlignedAcoustic())
     text = "The window looks out on a quiet garden. " * 8
-    options = pipeline.options({}, {})
+    options = pipeline.options()
     chunks = list(pipeline.stream(text, reference, language="en-us", seed=0, options=options, spans=spans))
     aligned = [chunk.alignment for chunk in chunks if chunk.last]
     assert len(aligned) >= 2 and all(chunk.alignment is None for chunk in chunks if not chunk.last)
@@ -314,7 +308,7 @@ def test_the_alignment_tells_where_in_the_output_each_piece_is_heard(pipeline, r
 
 def test_a_moved_pitch_leaves_the_alignment_on_the_sound(pipeline, reference):
     pipeline.stages = replace(pipeline.stages, semantic=AlignedSemantic(), acoustic=AlignedAcoustic())
-    options = pipeline.options({}, {}, pitch=5.0)
+    options = pipeline.options(pitch=5.0)
     speech = pipeline.speak("A quiet garden.", reference, language="en-us", seed=0, options=options)
     (piece,) = speech.alignment
     assert piece.rate == pytest.approx(46.875 * 2 ** (5 / 12))
@@ -349,9 +343,9 @@ class Singing(StrictModel):
 
 
 def test_a_vocoder_that_moves_the_pitch_is_asked_to_and_nothing_else_moves_it(pipeline):
-    by_rate = pipeline.options({}, {}, pitch=3.0)
-    assert by_rate.pitch == 3.0 and "pitch" not in by_rate.vocoder.model_dump()
-    pipeline.stages = replace(pipeline.stages, vocoder_options=Singing)
-    by_vocoder = pipeline.options({}, {}, pitch=3.0)
-    assert by_vocoder.pitch == 0.0 and by_vocoder.vocoder.pitch == 3.0
-    assert pipeline.options({}, {}).vocoder.pitch == 0.0
+    by_rate = pipeline.options(pitch=3.0)
+    assert by_rate.pitch == 3.0 and "pitch" not in by_rate.models["vocoder"].model_dump()
+    pipeline.stages = replace(pipeline.stages, options={**pipeline.stages.options, "vocoder": Singing})
+    by_vocoder = pipeline.options(pitch=3.0)
+    assert by_vocoder.pitch == 0.0 and by_vocoder.models["vocoder"].pitch == 3.0
+    assert pipeline.options().models["vocoder"].pitch == 0.0

@@ -1,8 +1,8 @@
 """Run in a process of its own by test_imports.py: imports modules of the package and prints, as JSON, what that changed.
 
-    python import_probe.py all              every module; the libraries they use are imported beforehand, so that only
-                                            what the package itself does is seen
-    python import_probe.py without_extras   the modules that `synth` needs, with the packages of the extras out of reach
+python import_probe.py all              every module; the libraries they use are imported beforehand, so that only
+                                        what the package itself does is seen
+python import_probe.py without_extras   the modules that `synth` needs, with the packages of the extras out of reach
 """
 
 from __future__ import annotations
@@ -23,9 +23,26 @@ LIBRARIES = (
     "uvicorn", "prometheus_client",
 )  # fmt: skip
 EXTRAS = (
-    "gradio", "fastapi", "uvicorn", "starlette", "prometheus_client", "lightning", "tensorboard", "lhotse", "librosa",
-    "sklearn", "transformers", "jiwer", "pocketsphinx", "speechmos", "onnxruntime", "pesq", "pystoi", "resemblyzer",
-    "webrtcvad", "ray",
+    "gradio",
+    "fastapi",
+    "uvicorn",
+    "starlette",
+    "prometheus_client",
+    "lightning",
+    "tensorboard",
+    "lhotse",
+    "librosa",
+    "sklearn",
+    "transformers",
+    "jiwer",
+    "pocketsphinx",
+    "speechmos",
+    "onnxruntime",
+    "pesq",
+    "pystoi",
+    "resemblyzer",
+    "webrtcvad",
+    "ray",
 )
 OPTIONAL_ROOMS = ("speechgen.data", "speechgen.training", "speechgen.evaluation", "speechgen.server")
 

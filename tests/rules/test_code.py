@@ -85,6 +85,9 @@ def test_linter_is_satisfied(repository: Path, command: tuple[str, ...]):
 def test_ruff_refuses_unsafe_loading(repository: Path, line: str):
     done = subprocess.run(
         [sys.executable, "-m", "ruff", "check", "--stdin-filename", "speechgen/core/new.py", "-"],
-        cwd=repository, input=f'"""A module."""\n\n{line}\n', capture_output=True, text=True,
+        cwd=repository,
+        input=f'"""A module."""\n\n{line}\n',
+        capture_output=True,
+        text=True,
     )
     assert "TID251" in done.stdout

@@ -61,9 +61,7 @@ def test_a_symbol_that_would_never_end_stops_at_the_limit():
 
 def test_blank_bias_shortens_and_lengthens_up_to_the_extremes():
     joint = lambda symbol, state: torch.zeros(CLASSES + 1)  # noqa: E731
-    counts = [
-        len(walk(joint, symbols=50, temperature=1.0, blank_bias=bias).tokens) for bias in (1e9, 2.0, 0.0, -1.0, -1e9)
-    ]
+    counts = [len(walk(joint, symbols=50, temperature=1.0, blank_bias=bias).tokens) for bias in (1e9, 2.0, 0.0, -1.0, -1e9)]
     assert counts == sorted(counts) and counts[0] == 0 and counts[-1] == 50 * 10
 
 

@@ -8,9 +8,12 @@ from pydantic import Field, model_validator
 
 from speechgen.core.config import StrictModel
 from speechgen.core.types import MelSettings
+from speechgen.text.characters import CLOSE, IPA, OPEN
 
 LETTERS = tuple(" abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,!?;:'\"()-/&%$")
 """What English is written with; the space is first, for every character that is not among them becomes symbol 0."""
+PHONETIC = (*LETTERS, OPEN, CLOSE, *IPA)
+"""The same, and [phonemes] among the words."""
 _E2 = {"depth": 24, "ff_multiple": 4, "text_width": 100, "text_layers": 0}
 _F5 = {"depth": 22, "ff_multiple": 2, "text_width": 512, "text_layers": 4}
 
@@ -32,6 +35,9 @@ class F5Config(StrictModel):
     # Differs from paper: symbols are spread over the frames, not lined up at the beginning: little data does not teach the
     # alignment otherwise (an option of the published F5; ZipVoice, Zhu et al., 2025, section 3.2).
     upsample_text: bool = Field(False, description="spread the text evenly over the frames, behind its blocks")
+    untold_prompt: bool = Field(
+        False, description="it speaks behind a recording without its text: trained so, and asked so (E2 TTS X1, section 2.4)"
+    )
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout in training")
     mel_mean: float = Field(0.0, description="mean of log-mel values in the training data; published weights: 0")
     mel_scale: float = Field(1.0, gt=0, description="standard deviation of log-mel values; published weights: 1")
@@ -74,8 +80,8 @@ class F5ObjectiveConfig(StrictModel):
     mask_high: float = Field(1.0, gt=0, le=1, description="largest share")
     drop_prompt: float = Field(0.3, ge=0, le=1, description="probability of hiding the visible mel")
     drop_all: float = Field(0.2, ge=0, le=1, description="probability of hiding the visible mel and the text, for guidance")
-    untold_prompt: bool = Field(
-        False, description="what is visible is another recording of the speaker, without its text (E2 TTS X1, section 2.4)"
+    phonemes: float = Field(
+        0.0, ge=0, le=1, description="probability that a word is written by its phonemes (E2 TTS X2, section 2.4: 0.15)"
     )
 
     @classmethod

@@ -12,6 +12,10 @@ from speechgen.models.text_to_mel.f5_tts.model import F5TTS
 from speechgen.sampling.flow_matching import integrate
 from speechgen.sampling.guidance import guide
 from speechgen.sampling.schedules import flow_times
+from speechgen.text.characters import spoken_bytes
+
+SHORT_BYTES, SHORT_SPEED = 10, 0.3
+"""A text of a word or two is given more time than its length tells (the published rule), or nothing is heard of it."""
 
 
 class F5Generator:
@@ -19,6 +23,7 @@ class F5Generator:
 
     def __init__(self, network: F5TTS, config: F5Config) -> None:
         self.network, self.config, self.mel, self.vocabulary = network, config, config.mel, config.vocabulary
+        self.reads_prompt_text = not config.untold_prompt
 
     @torch.inference_mode()
     def generate(
@@ -37,7 +42,8 @@ class F5Generator:
         Args:
             text: one row, to be spoken; symbols of `vocabulary`.
             prompt: one row, the reference's mel.
-            prompt_text: one row, what the prompt says, with the space between it and `text`.
+            prompt_text: one row, what the prompt says, with the space between it and `text`; a model that was trained
+                without it (E2 TTS X1) takes the pace from it, and may be given none.
             frames: how long `text` takes; None: as long as the prompt took for as many bytes (the published rule).
             options: steps, guidance and the like.
             rng: source of the noise; the same state gives the same mel.
@@ -50,7 +56,7 @@ class F5Generator:
             raise ValueError(f"this model generates {self.mel}, the prompt is {prompt.settings}")
         known = self.network.normalized(prompt.values)  # [1, N1, M]
         start = known.shape[1]
-        symbols = torch.cat((prompt_text.ids, text.ids), dim=1)  # [1, S]
+        symbols = torch.cat((prompt_text.ids, text.ids), dim=1) if self.reads_prompt_text else text.ids  # [1, S]
         made = frames or self._frames(text, prompt_text, start, options.speed)
         # Every symbol has a frame of its own.
         size = max(start + made, symbols.shape[1] + 1)
@@ -84,7 +90,8 @@ class F5Generator:
         """Frames of `text` at the prompt's frames for each byte; without a text of the prompt at 15 bytes a second."""
         spoken, said = self._bytes(text), self._bytes(prompt_text)
         pace = prompt_frames / said if said else self.mel.frame_rate / 15
-        return max(1, int(pace * spoken / speed))
+        slow = SHORT_SPEED if spoken < SHORT_BYTES else 1.0
+        return max(1, int(pace * spoken / (speed * slow)))
 
     def _bytes(self, text: Text) -> int:
-        return sum(len(self.vocabulary[index].encode()) for index in text.ids[0].tolist())
+        return spoken_bytes([self.vocabulary[index] for index in text.ids[0].tolist()])

@@ -9,12 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from speechgen.core.errors import UserError
 from speechgen.core.protocols import Batch, Sample, Update
 from speechgen.models.text_to_mel.f5_tts.config import F5Config, F5ObjectiveConfig
 from speechgen.models.text_to_mel.f5_tts.model import F5TTS
 from speechgen.nn.masks import masked_mean, valid_mask
 from speechgen.sampling.flow_matching import integrate, interpolate
 from speechgen.sampling.schedules import flow_times
+from speechgen.text.characters import IPA, respell
+from speechgen.text.vocabulary import ENGLISH
 
 
 class F5Objective:
@@ -24,7 +27,12 @@ class F5Objective:
         self.config, self.settings = config, objective
         self.plain = cast(F5TTS, network)  # for the parameter-free mel functions
         self.parts: dict[str, nn.Module] = {"network": network}
-        self.fields: tuple[str, ...] = ("mel", "characters", "reference") if objective.untold_prompt else ("mel", "characters")
+        wanted = {"reference": config.untold_prompt, "phonemes": objective.phonemes > 0}
+        self.fields: tuple[str, ...] = ("mel", "characters", *(name for name, needed in wanted.items() if needed))
+        if objective.phonemes and not set(IPA) <= set(config.vocabulary):
+            raise UserError(
+                "objective.phonemes needs a vocabulary with phonemes and brackets: add those of f5_tts.config.PHONETIC"
+            )
         self._codes = torch.tensor([ord(symbol) if len(symbol) == 1 else -1 for symbol in config.vocabulary])
 
     def updates(self, batch: Batch, step: int, rng: torch.Generator) -> Iterator[Update]:
@@ -40,13 +48,13 @@ class F5Objective:
         visible = data * (valid_mask(lengths, data.shape[1]) & ~masked & ~alone[:, None])[..., None]
         noise = torch.randn(data.shape, generator=rng, device=rng.device).to(data.device)
         noisy, velocity = interpolate(noise, data, draw[4])
-        text, text_lengths = self._text(batch)
+        text, text_lengths = self._text(batch, rng)
         predicted = self.parts["network"](noisy, visible, text, text_lengths, hidden, draw[4], lengths)
         return masked_mean((predicted.float() - velocity).square(), masked)
 
     def _utterances(self, batch: Batch, share: Tensor, place: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Mels [B, T, M], their lengths [B], and which frames [B, T] are to be generated."""
-        if self.settings.untold_prompt:
+        if self.config.untold_prompt:
             return self._behind_references(batch)
         size = int(batch.lengths["mel"].max())
         data, lengths = self.plain.normalized(batch["mel"][:, :size]), batch.lengths["mel"]
@@ -66,10 +74,25 @@ class F5Objective:
         size = data.shape[1]
         return data, lengths, valid_mask(lengths, size) & ~valid_mask(starts, size)
 
-    def _text(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Symbols [B, S] of the code points; what the vocabulary lacks is symbol 0."""
-        found = batch["characters"][..., None] == self._codes.to(batch["characters"].device)  # [B, S, V]
-        return found.int().argmax(-1), batch.lengths["characters"]
+    def _text(self, batch: Batch, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Symbols [B, S] of the code points, and their lengths [B]; what the vocabulary lacks is symbol 0."""
+        points, lengths = (
+            self._respelt(batch, rng) if self.settings.phonemes else (batch["characters"], batch.lengths["characters"])
+        )
+        found = points[..., None] == self._codes.to(points.device)  # [B, S, V]
+        return found.int().argmax(-1), lengths
+
+    def _respelt(self, batch: Batch, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Code points of the texts with some words written by their phonemes."""
+        rows = []
+        for row, (size, count) in enumerate(zip(batch.lengths["characters"], batch.lengths["phonemes"], strict=True)):
+            text = "".join(map(chr, batch["characters"][row, :size].tolist()))
+            heard = ENGLISH.decode(batch["phonemes"][row, :count].tolist())
+            draws = torch.rand(len(text), generator=rng, device=rng.device).tolist()
+            rows.append(torch.tensor([ord(letter) for letter in respell(text, heard, draws, self.settings.phonemes)]))
+        lengths = torch.tensor([len(row) for row in rows])
+        device = batch["characters"].device
+        return pad_sequence(rows, batch_first=True).to(device), lengths.to(device)
 
     @torch.no_grad()
     def validate(self, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
@@ -81,11 +104,11 @@ class F5Objective:
         """The first utterance, generated behind its first third (or behind the reference)."""
         third = batch["mel"].new_full((len(batch["mel"]),), 2 / 3)
         data, lengths, masked = self._utterances(batch, third, torch.ones_like(third))
-        if not self.settings.untold_prompt:
+        if not self.config.untold_prompt:
             masked = valid_mask(lengths, data.shape[1]) & ~valid_mask(lengths // 3, data.shape[1])
         size = int(lengths[0])
         data, masked, lengths = data[:1, :size], masked[:1, :size, None], lengths[:1]
-        text, text_lengths = (each[:1] for each in self._text(batch))
+        text, text_lengths = (each[:1] for each in self._text(batch, rng))
         hidden = torch.zeros(1, dtype=torch.bool, device=data.device)
         noise = torch.randn(data.shape, generator=rng, device=rng.device).to(data.device)
 

@@ -1,0 +1,161 @@
+"""What the pipeline asks of its stages, whichever they are: a piece of text, spoken by somebody, as sound.
+
+Pipelines differ in what lies between text and waveform; this is the joint. `Stages` is implemented by
+token_stages (phonemes -> semantic tokens -> mel -> waveform) and text_stages (characters -> mel -> waveform).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torchaudio.functional import resample
+
+from speechgen.core.config import StrictModel
+from speechgen.core.protocols import Progress, SemanticTokenizer, Vocoder
+from speechgen.core.random import generator
+from speechgen.core.types import Mel, MelSettings, SemanticTokens
+from speechgen.pipeline.carriers import Options, Reference
+from speechgen.pipeline.pieces import Piece
+from speechgen.pipeline.prompts import PreparedPrompt
+from speechgen.text.phonemes import Phonemizer
+
+__all__ = ["Part", "Stages", "Task", "Voice", "render", "slower"]
+
+
+@dataclass(frozen=True)
+class Voice:
+    """Who speaks, and who sets the pace and manner."""
+
+    timbre: Reference
+    tempo: Reference
+
+
+@dataclass(frozen=True)
+class Task:
+    """A piece of text to be spoken once.
+
+    Attributes:
+        piece: the text.
+        phonemes: its phoneme symbols, [S] int64 on the CPU.
+        voice: who speaks.
+        seed: all randomness comes from `generator(seed, stage, piece.index)`.
+        options: from `Pipeline.options`.
+        report: told of progress, in any unit.
+        warn: told what the user should know.
+        seconds: how long the piece shall last; None: as long as it takes.
+    """
+
+    piece: Piece
+    phonemes: Tensor
+    voice: Voice
+    seed: int
+    options: Options
+    report: Progress
+    warn: Callable[[str], None]
+    seconds: float | None = None
+
+    def rng(self, stage: str, device: torch.device) -> torch.Generator:
+        """The randomness of a stage."""
+        return generator(self.seed, stage, self.piece.index, device=device)
+
+    def share(self, first: int, percent: int) -> Progress:
+        """Progress of a stage that takes `percent` of the work, `first` of it being done before."""
+        return lambda done, total: self.report(first + percent * done // max(1, total), 100)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some sound of a piece.
+
+    Attributes:
+        samples: [L] on the CPU.
+        last: whether it ends the piece.
+        tokens: with the last part all of the piece, at the rate at which they are heard, if the stages speak from tokens.
+        cut: samples that the piece has lost at its beginning.
+    """
+
+    samples: Tensor
+    last: bool = True
+    tokens: SemanticTokens | None = None
+    cut: int = 0
+
+
+class Stages(Protocol):
+    """Loaded models that fit together."""
+
+    @property
+    def mel(self) -> MelSettings:
+        """What the prompt is given as."""
+        ...
+
+    @property
+    def rate(self) -> int:
+        """Samples per second of the sound."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        ...
+
+    @property
+    def models(self) -> Mapping[str, object]:
+        """Every model by its slot, for those who measure them."""
+        ...
+
+    @property
+    def options(self) -> Mapping[str, type[StrictModel]]:
+        """What each model lets a request change, by its slot."""
+        ...
+
+    @property
+    def tokenizer(self) -> SemanticTokenizer | None:
+        """Tells how well sound fits a text; None if the pipeline has none."""
+        ...
+
+    @property
+    def reads_transcripts(self) -> bool:
+        """Whether what a reference says is used."""
+        ...
+
+    @property
+    def sets_duration(self) -> bool:
+        """Whether a piece can be made to last as long as a task says."""
+        ...
+
+    def reference(self, prompt: PreparedPrompt, transcript: str | None, phonemizer: Phonemizer, name: str) -> Reference:
+        """Turn a prepared recording, and what it says if that is known, into a prompt; messages call it `name`."""
+        ...
+
+    def room(self, reference: Reference, options: Options, max_characters: int) -> int:
+        """Return how long a piece may be, in characters: `max_characters` or less."""
+        ...
+
+    def whole(self, task: Task) -> Part:
+        """Speak a piece at once; no samples for a piece without sound."""
+        ...
+
+    def spans(self, task: Task) -> Iterator[Part] | None:
+        """Speak a piece part by part, nothing for a piece without sound; None if it can only be spoken at once."""
+        ...
+
+
+def slower(options: Options, slot: str) -> StrictModel:
+    """The options of the model that sets the tempo, for sound that `render` will play faster."""
+    asked = options.models[slot]
+    if options.pitch == 0:
+        return asked
+    return asked.model_copy(update={"speed": getattr(asked, "speed", 1.0) / options.ratio})
+
+
+def render(vocoder: Vocoder, mel: Mel, task: Task, device: torch.device) -> Tensor:
+    """Return the samples [L] of one row of mel on the CPU, their pitch moved."""
+    audio = vocoder.generate(mel, options=task.options.models["vocoder"], rng=task.rng("vocoder", device))
+    samples = audio.samples[0, : int(audio.lengths[0])].float().cpu()
+    ratio = task.options.ratio
+    # Played faster, as much as it was spoken slower. Rates rounded to 10 Hz keep the filter short.
+    return resample(samples, 10 * round(audio.rate * ratio / 10), audio.rate) if ratio != 1 else samples
