@@ -21,6 +21,7 @@ from speechgen.pipeline.hearing import shorten
 from speechgen.pipeline.prompts import PreparedPrompt
 from speechgen.pipeline.speaking import Part, Task, render, slower
 from speechgen.text.characters import CharacterReader, Written, spoken_bytes
+from speechgen.text.normalize import speakable
 from speechgen.text.phonemes import Phonemizer
 
 __all__ = ["Hear", "TextStages"]
@@ -85,7 +86,7 @@ class TextStages:
                 raise UserError(f"what {name} says is not known: give it by --ref-text")
             transcript = self.hear(prompt.audio)
             warnings.append(f"{name} came without a text and was heard as {transcript!r}: give --ref-text where that is wrong")
-        written = _ended(phonemizer.spoken(transcript)) if transcript and transcript.strip() else ""
+        written = _ended(phonemizer.spoken(transcript or ""))
         if self.text_to_mel.reads_prompt_text and not self.read(written).ids:
             raise UserError(f"nothing in the text of {name} can be read by this pipeline: give what it says by --ref-text")
         audio = prompt.audio.to(self.device)
@@ -138,5 +139,7 @@ def _row(ids: tuple[int, ...], device: torch.device) -> Text:
 
 
 def _ended(text: str) -> str:
-    """A sentence that has ended: else the model finishes it before it begins with the text to speak."""
-    return f"{text.rstrip()} " if text.rstrip()[-1] in ".!?…。" else f"{text.rstrip(' ,;:—-')}. "
+    """A sentence that has ended: else the model finishes it before it begins with the text to speak. Nothing stays nothing."""
+    if not speakable(text):
+        return ""
+    return f"{text} " if text.endswith((".", "!", "?", "…", "。")) else f"{text.rstrip(' ,;:—-')}. "
