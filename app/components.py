@@ -111,27 +111,35 @@ def recording(title: str) -> gr.Audio:
     )
 
 
+def transcript() -> gr.Textbox:
+    """What a recording says."""
+    return gr.Textbox(
+        label="What the recording says", info="Needed by pipelines that read it; heard where it is left out", max_length=1000,
+        elem_classes="transcript",
+    )  # fmt: skip
+
+
 @dataclass(frozen=True)
 class VoiceChoice:
     """A voice by name, or a recording that goes before it."""
 
     name: gr.Dropdown
     recording: gr.Audio
+    transcript: gr.Textbox
 
     @classmethod
     def build(cls, compact: bool = False) -> VoiceChoice:
         """Put the controls where the page is being built; `compact` folds the recording away."""
         name = voice_list(elem_id=None if compact else "voice")
-        title = "Or your own recording: 1 to 30 seconds of one person; no transcript is needed"
         if not compact:
-            return cls(name, recording(title))
+            return cls(name, recording("Or your own recording: 1 to 30 seconds of one person"), transcript())
         with gr.Accordion("Or your own recording", open=False):
-            return cls(name, recording("1 to 30 seconds of one person"))
+            return cls(name, recording("1 to 30 seconds of one person"), transcript())
 
     @property
     def inputs(self) -> set[Any]:
         """The controls."""
-        return {self.name, self.recording}
+        return {self.name, self.recording, self.transcript}
 
     def content(self, data: Mapping[Any, Any]) -> dict[str, Any]:
         """Return fields of a request.
@@ -140,7 +148,9 @@ class VoiceChoice:
             UserError: the recording cannot be used.
         """
         path = data[self.recording]
-        return {"voice": data[self.name]} if path is None else {"ref": checked_recording(Path(path))}
+        if path is None:
+            return {"voice": data[self.name]}
+        return {"ref": checked_recording(Path(path)), "ref_text": (data[self.transcript] or "").strip() or None}
 
 
 def checked_recording(path: Path) -> Path:

@@ -27,6 +27,8 @@ MODELS = {
     "acoustic": "e2_tts",
     "vocoder": "vocos",
 }
+READER = "f5_tts"
+"""What speaks from characters, in the pipeline `tiny-reader`."""
 OPTIONS = {"semantic": {"blank_bias": 1.0, "max_tokens_per_symbol": 6}, "acoustic": {"steps": 2}}
 
 
@@ -72,6 +74,8 @@ def make_home(home: Path) -> Path:
     save_checkpoint(folders / "tiny-acoustic", MODELS["acoustic"], uses=uses)
     save_checkpoint(folders / "tiny-vocoder", MODELS["vocoder"])
     write_pipeline(home, "tiny")
+    save_checkpoint(folders / "tiny-text_to_mel", READER)
+    write_reader(home, "tiny-reader")
     (home / "voices").mkdir()
     write_audio(home / "voices" / "buzz.wav", voice_like(3.0), RATE)
     return home
@@ -83,6 +87,15 @@ def write_pipeline(home: Path, name: str, **checkpoints: str) -> Path:
     content |= {"max_characters": 80, "max_tries": 1}
     path = home / "pipelines" / f"{name}.yaml"
     path.parent.mkdir(exist_ok=True)
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return path
+
+
+def write_reader(home: Path, name: str, **checkpoints: str) -> Path:
+    """Write a pipeline that speaks from characters, some of its checkpoints replaced."""
+    names = {slot: f"tiny-{slot}" for slot in ("tokenizer", "text_to_mel", "vocoder")} | checkpoints
+    content = {"checkpoints": names, "text_to_mel": {"steps": 2}, "prompt_seconds": 12, "max_characters": 80, "max_tries": 1}
+    path = home / "pipelines" / f"{name}.yaml"
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
     return path
 

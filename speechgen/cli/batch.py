@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from speechgen.cli.console import FORMATS, note, progress_bar, use_offline, warn
+from speechgen.cli.console import FORMATS, note, progress_bar, read_transcript, use_offline, warn
 
 if TYPE_CHECKING:
     from speechgen.service.batch import BatchReport
@@ -30,6 +30,9 @@ def batch(
     ref: Annotated[
         Path | None,
         typer.Option("--ref", "--ref-audio", "--speaker-wav", "--prompt-wav", help="Voice of rows that name none."),
+    ] = None,
+    ref_text: Annotated[
+        str | None, typer.Option("--ref-text", help="What --ref says, for pipelines that read it; @FILE.")
     ] = None,
     voice: Annotated[str | None, typer.Option("--voice", help="Voice by name of rows that name none.")] = None,
     pipeline: Annotated[str, typer.Option("--pipeline", help="Pipeline of rows that name none.")] = "default",
@@ -60,6 +63,7 @@ def batch(
     from speechgen.service.batch_rows import RowsError, read_rows
 
     defaults: dict[str, Any] = {"ref": ref and ref.resolve(), "voice": voice, "pipeline": pipeline, "language": language}
+    defaults |= {"ref_text": read_transcript(ref_text)}
     defaults |= {"speed": speed, "pitch": pitch, "temperature": temperature, "tempo_ref": tempo_ref and tempo_ref.resolve()}
     defaults |= {"candidates": candidates, "steps": steps, "guidance": guidance, "seed": seed}
     try:

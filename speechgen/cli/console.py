@@ -13,7 +13,7 @@ import typer
 
 from speechgen.core.errors import UserError
 
-__all__ = ["check_folder", "note", "output_path", "progress_bar", "read_text", "use_offline", "warn"]
+__all__ = ["check_folder", "note", "output_path", "progress_bar", "read_text", "read_transcript", "use_offline", "warn"]
 
 FORMATS = ("wav", "flac", "ogg", "mp3")
 """The keys of audio.io.FORMATS, repeated because importing that file loads torch; a test compares them."""
@@ -48,6 +48,15 @@ def read_text(text: str | None, file: Path | None) -> str:
         raise UserError(f"{source} is not UTF-8 text (byte {error.start}): save it as UTF-8") from error
     except OSError as error:
         raise UserError(f"cannot read {source}: {error.strerror}") from error
+
+
+def read_transcript(given: str | None) -> str | None:
+    """Return --ref-text, or the contents of the file that `@FILE` names.
+
+    Raises:
+        UserError: the file is missing or not UTF-8.
+    """
+    return read_text(None, Path(given[1:])).strip() if given and given.startswith("@") else given
 
 
 def output_path(path: Path, format: str | None) -> Path:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from speechgen.cli.console import progress_bar, use_offline
+from speechgen.cli.console import progress_bar, read_transcript, use_offline
 
 if TYPE_CHECKING:
     from speechgen.service.evaluate import PipelineReport, TokenizerReport
@@ -25,6 +25,9 @@ def evaluate(
     sentences: Annotated[Path | None, typer.Option("--sentences", help="One sentence a line; default: 20 built in.")] = None,
     ref: Annotated[
         list[Path] | None, typer.Option("--ref", help="Recording of a voice; repeatable. Default: the example voices.")
+    ] = None,
+    ref_text: Annotated[
+        list[str] | None, typer.Option("--ref-text", help="What each --ref says, or @FILE; repeatable.")
     ] = None,
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="Change a setting of the pipeline: --set acoustic.steps=6; repeatable.")
@@ -72,8 +75,9 @@ def evaluate(
         else:
             texts = measures.read_sentences(sentences)[: limit or None]
             engine = Engine(device, changes or ())
+            said = [read_transcript(line) or "" for line in ref_text or ()]
             report = measures.measure_pipeline(
-                engine, pipeline, texts, ref or [], seed=seed, opinions=opinions, save_to=out, progress=progress
+                engine, pipeline, texts, ref or [], said, seed=seed, opinions=opinions, save_to=out, progress=progress
             )
     _deliver(report, out, as_json)
 

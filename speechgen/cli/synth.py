@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from speechgen.cli.console import check_folder, note, output_path, progress_bar, read_text, use_offline, warn
+from speechgen.cli.console import check_folder, note, output_path, progress_bar, read_text, read_transcript, use_offline, warn
 from speechgen.cli.stream import sink_path, write_stream
 from speechgen.core.errors import UserError
 
@@ -27,7 +27,9 @@ def synth(
         Path | None,
         typer.Option("--ref", "--ref-audio", "--speaker-wav", "--prompt-wav", help="Recording of the voice, 1 to 30 seconds."),
     ] = None,
-    ref_text: Annotated[str | None, typer.Option("--ref-text", help="What the recording says; not needed so far.")] = None,
+    ref_text: Annotated[
+        str | None, typer.Option("--ref-text", help="What the recording says, for pipelines that read it; @FILE.")
+    ] = None,
     voice: Annotated[str | None, typer.Option("--voice", help="A voice by name instead of --ref; see voices list.")] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="File to write; otherwise out.wav.")] = None,
     pipeline: Annotated[str, typer.Option("--pipeline", help="Name, or path of a pipeline's YAML.")] = "default",
@@ -39,6 +41,7 @@ def synth(
         float | None, typer.Option("--temperature", help="0: the likeliest reading; 1: as varied as people.")
     ] = None,
     pitch: Annotated[float | None, typer.Option("--pitch", help="Semitones to move the voice by, -12 to 12.")] = None,
+    duration: Annotated[float | None, typer.Option("--duration", help="Seconds to speak for, if the pipeline can.")] = None,
     tempo_ref: Annotated[Path | None, typer.Option("--tempo-ref", help="Another recording, to take the pace from.")] = None,
     candidates: Annotated[int, typer.Option("--candidates", help="Speak each piece so often; keep the clearest.")] = 1,
     seed: Annotated[int | None, typer.Option("--seed", help="Same seed, same bytes; otherwise chosen and printed.")] = None,
@@ -55,9 +58,15 @@ def synth(
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Print the text as it is spoken, piece by piece.")] = False,
 ) -> None:
     """Speak a text in the voice of a recording."""
-    content = {"text": read_text(text, file), "ref": ref, "ref_text": ref_text, "voice": voice}
+    content = {"text": read_text(text, file), "ref": ref, "ref_text": read_transcript(ref_text), "voice": voice}
     content |= {"pipeline": pipeline, "language": language, "speed": speed, "steps": steps, "guidance": guidance, "seed": seed}
-    content |= {"temperature": temperature, "pitch": pitch, "tempo_ref": tempo_ref, "candidates": candidates}
+    content |= {
+        "temperature": temperature,
+        "pitch": pitch,
+        "tempo_ref": tempo_ref,
+        "candidates": candidates,
+        "duration": duration,
+    }
     if stream and (plot is not None or resume):
         raise UserError("--stream keeps no sound to draw or to continue: leave --plot and --resume, or --stream out")
     target = sink_path(out, format) if stream else output_path(out or Path("out"), format)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from speechgen.cli.console import warn
+from speechgen.cli.console import read_transcript, warn
 
 __all__ = ["voices"]
 
@@ -22,6 +22,9 @@ def add(
         Path,
         typer.Option("--ref", "--ref-audio", "--speaker-wav", "--prompt-wav", help="Recording of the voice, 1 to 30 seconds."),
     ],
+    ref_text: Annotated[
+        str | None, typer.Option("--ref-text", help="What the recording says, for pipelines that read it; @FILE.")
+    ] = None,
     pipeline: Annotated[
         str, typer.Option("--pipeline", help="Encode for this one; others encode again when they speak.")
     ] = "default",
@@ -36,7 +39,7 @@ def add(
 
     from speechgen.service.engine import Engine
 
-    info = store.add(Engine(device), name, ref, pipeline, replace=replace)
+    info = store.add(Engine(device), name, ref, pipeline, transcript=read_transcript(ref_text), replace=replace)
     for line in info.warnings:
         warn(line)
     if as_json:

@@ -186,11 +186,7 @@ class Pipeline:
         warnings: list[str] = []
         told, spoken = 0, False
         for piece in pieces[first_piece:]:
-
-            def report(done: int, total: int, base: int = 100 * piece.index) -> None:
-                if progress:
-                    progress(base + 100 * done // max(1, total), 100 * len(pieces))
-
+            report = _reporter(progress, piece, len(pieces))
             try:
                 phonemes = torch.tensor(phonemizer.vocabulary.encode(phonemizer(piece.text)))  # [S]
             except UserError as error:
@@ -291,6 +287,16 @@ class Pipeline:
         audio = Waveform.single(samples, self.stages.rate).to(self.stages.device)
         fit = None if self.stages.tokenizer is None else self.stages.tokenizer.fit(audio, phonemes)
         return 0.0 if fit is None else fit
+
+
+def _reporter(progress: Progress | None, piece: Piece, pieces: int) -> Progress:
+    """Progress of one piece as progress of all, 100 parts each."""
+
+    def report(done: int, total: int) -> None:
+        if progress:
+            progress(100 * piece.index + 100 * done // max(1, total), 100 * pieces)
+
+    return report
 
 
 def _excerpt(text: str) -> str:

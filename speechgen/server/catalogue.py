@@ -66,6 +66,9 @@ def voice_routes(queue: JobQueue, settings: ServerSettings) -> APIRouter:
         request: Request,
         name: Annotated[str, Form(pattern=NAME_PATTERN, description="1 to 64 of A-Z a-z 0-9 _ -")],
         audio_sample: Annotated[UploadFile, File(description=f"{MIN_SECONDS:g} to {MAX_SECONDS:g} seconds of one speaker")],
+        transcript: Annotated[
+            str | None, Form(max_length=1000, description="ours: what it says, for pipelines that read it")
+        ] = None,
         replace: Annotated[bool, Form(description="ours: overwrite a stored voice of this name")] = False,
     ) -> Voice:
         """Encode a recording once; requests name it as `voice` from then on."""
@@ -76,7 +79,9 @@ def voice_routes(queue: JobQueue, settings: ServerSettings) -> APIRouter:
         source = _harmless(audio_sample.filename or "recording")
         recording = await asyncio.to_thread(_decode, audio_sample, source)
         work = queue.run(
-            lambda engine, progress: store.store(engine, name, recording, source, settings.pipeline, replace=replace)
+            lambda engine, progress: store.store(
+                engine, name, recording, source, settings.pipeline, transcript=transcript, replace=replace
+            )
         )
         async with followed(request, work) as job:
             info = await finished(job)

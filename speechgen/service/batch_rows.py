@@ -97,7 +97,8 @@ class _Reader:
             raise UserError("it has neither text nor file")
         if "lang" in cells:
             cells["language"] = cells.pop("lang")
-        inherited = {k: v for k, v in self.defaults.items() if not (k in ("ref", "voice") and {"ref", "voice"} & cells.keys())}
+        own_voice = {"ref", "voice"} & cells.keys()
+        inherited = {k: v for k, v in self.defaults.items() if not (own_voice and k in ("ref", "ref_text", "voice"))}
         request = SynthesisRequest.checked({**inherited, **cells})
         if not speakable(request.text):
             raise UserError("there is nothing to speak in its text: give at least one letter or digit")

@@ -11,6 +11,7 @@ Everything is looked up when called: nothing is read at import.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from dataclasses import dataclass
@@ -46,6 +47,18 @@ class Voice:
     def stored(self) -> bool:
         """Whether it is a stored voice (see service.voices) and not a recording."""
         return self.path.suffix == STORED_SUFFIX
+
+    @property
+    def transcript(self) -> str | None:
+        """What the recording says, if a voices.json beside it tells."""
+        known = self.path.with_name("voices.json")
+        if self.stored or not known.is_file():
+            return None
+        try:
+            said = json.loads(known.read_text(encoding="utf-8"))[self.name]["text"]
+        except (ValueError, KeyError, TypeError):
+            return None
+        return said if isinstance(said, str) else None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -28,6 +28,7 @@ from speechgen.pipeline.stages import load_stages, read_config
 from speechgen.service import catalog, devices, voices
 from speechgen.service.requests import SynthesisRequest
 from speechgen.service.results import SynthesisResult, provenance
+from speechgen.service.whisper import local_whisper
 from speechgen.text import markup
 from speechgen.text.normalize import speakable
 from speechgen.text.phonemes import language_warning
@@ -73,7 +74,8 @@ class Engine:
         if name not in self._pipelines:
             path = catalog.find_pipeline(name)
             config = read_config(path, self._overrides)
-            stages = load_stages(config, catalog.find_checkpoint, self.device, source=str(path))
+            hear = local_whisper(self.device) if config.checkpoints.text_to_mel else None
+            stages = load_stages(config, catalog.find_checkpoint, self.device, source=str(path), hear=hear)
             self._pipelines[name] = Pipeline(stages, config)
         return self._pipelines[name]
 
@@ -315,6 +317,7 @@ class Speaker:
         guidance: float | None = None,
         temperature: float | None = None,
         pitch: float | None = None,
+        duration: float | None = None,
         candidates: int = 1,
         tempo_ref: str | Path | None = None,
         seed: int | None = None,
@@ -340,6 +343,7 @@ class Speaker:
                 "guidance": guidance,
                 "temperature": temperature,
                 "pitch": pitch,
+                "duration": duration,
                 "candidates": candidates,
                 "tempo_ref": None if tempo_ref is None else Path(tempo_ref),
                 "seed": seed,
@@ -352,6 +356,7 @@ class Speaker:
         text: str,
         ref: str | Path | None = None,
         *,
+        ref_text: str | None = None,
         voice: str | None = None,
         language: str = "en-us",
         speed: float | None = None,
@@ -362,6 +367,12 @@ class Speaker:
         Raises:
             UserError: something that was given cannot be used.
         """
-        content = {"text": text, "ref": None if ref is None else Path(ref), "voice": voice, "pipeline": self.pipeline}
-        request = SynthesisRequest.checked(content | {"language": language, "speed": speed, "seed": seed})
+        content: dict[str, Any] = {
+            "text": text,
+            "ref": None if ref is None else Path(ref),
+            "ref_text": ref_text,
+            "voice": voice,
+        }
+        content |= {"pipeline": self.pipeline, "language": language, "speed": speed, "seed": seed}
+        request = SynthesisRequest.checked(content)
         return self.engine.stream(request)

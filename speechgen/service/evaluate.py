@@ -47,6 +47,7 @@ def measure_pipeline(
     pipeline: str,
     sentences: Sequence[str],
     references: Sequence[Path],
+    transcripts: Sequence[str] = (),
     *,
     seed: int = 0,
     opinions: bool = True,
@@ -60,6 +61,7 @@ def measure_pipeline(
         pipeline: name, or path of its YAML.
         sentences: what to speak.
         references: recordings; the example voices if there are none.
+        transcripts: what each recording says, for pipelines that read it; what is missing is heard.
         seed: of every clip.
         opinions: predict opinion scores too.
         save_to: keep the clips in this folder.
@@ -70,11 +72,13 @@ def measure_pipeline(
     """
 
     def speak(text: str, reference: Path, seed: int) -> Spoken:
-        request = SynthesisRequest.checked({"text": text, "ref": reference, "pipeline": pipeline, "seed": seed})
-        result = engine.synthesize(request)
+        content = {"text": text, "ref": reference, "pipeline": pipeline, "seed": seed, "ref_text": said.get(reference)}
+        result = engine.synthesize(SynthesisRequest.checked(content))
         return Spoken(result.samples, result.rate, result.synthesis_seconds)
 
-    chosen = list(references) or [voice.path for voice in catalog.voices().values() if not voice.stored]
+    examples = {voice.path: voice.transcript for voice in catalog.voices().values() if not voice.stored}
+    chosen = list(references) or list(examples)
+    said = dict(zip(references, transcripts, strict=False)) if references else examples
     if not chosen:
         raise UserError("no reference is given and no example voice is installed: give --ref")
     engine.load(pipeline)

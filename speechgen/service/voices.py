@@ -82,6 +82,7 @@ class Source:
         name: what messages call it.
         audio: the recording.
         stored: the stored voice, if it is one.
+        transcript: what the recording says, if that is known of the voice.
         key: differs if the file does.
     """
 
@@ -89,6 +90,7 @@ class Source:
     name: str
     audio: Waveform
     stored: StoredVoice | None
+    transcript: str | None
     key: tuple[str, int, int]
 
 
@@ -98,15 +100,17 @@ def read_source(ref: Path | None, voice_name: str | None) -> Source:
     Raises:
         UserError: there is none, or it cannot be read.
     """
+    told = None
     if ref is not None:
         label, name, path = str(ref), str(ref), ref
     else:
         voice = catalog.find_voice(voice_name) if voice_name else catalog.default_voice()
-        label, name, path = voice.name, f"voice {voice.name}", voice.path
+        label, name, path, told = voice.name, f"voice {voice.name}", voice.path, voice.transcript
     stored = read_stored(path) if ref is None and path.suffix == catalog.STORED_SUFFIX else None
     audio = stored.audio if stored else read_audio(path, max_seconds=LONGEST_SECONDS)
     state = path.stat()
-    return Source(label, name, audio, stored, (str(path), state.st_mtime_ns, state.st_size))
+    told = stored.info.transcript if stored else told
+    return Source(label, name, audio, stored, told, (str(path), state.st_mtime_ns, state.st_size))
 
 
 def encode(source: Source, pipeline: Pipeline, transcript: str | None = None, language: str = "en-us") -> Reference:
@@ -115,7 +119,7 @@ def encode(source: Source, pipeline: Pipeline, transcript: str | None = None, la
     Args:
         source: from `read_source`.
         pipeline: that will speak.
-        transcript: what the recording says; otherwise what was told when the voice was stored.
+        transcript: what the recording says; otherwise what is known of the voice.
         language: of the transcript.
 
     Raises:
@@ -126,8 +130,7 @@ def encode(source: Source, pipeline: Pipeline, transcript: str | None = None, la
         known, device = stored.reference, pipeline.stages.device
         mel = Mel(known.mel.values.to(device), known.mel.lengths.to(device), known.mel.settings)
         return Reference(mel, known.seconds, known.warnings, tokens=known.needed_tokens.to(device))
-    if transcript is None and stored is not None:
-        transcript = stored.info.transcript
+    transcript = source.transcript if transcript is None else transcript
     return pipeline.reference(source.audio, source.name, transcript=transcript, language=language)
 
 
