@@ -27,9 +27,7 @@ def synth(
         Path | None,
         typer.Option("--ref", "--ref-audio", "--speaker-wav", "--prompt-wav", help="Recording of the voice, 1 to 30 seconds."),
     ] = None,
-    ref_text: Annotated[
-        str | None, typer.Option("--ref-text", help="What the recording says, for pipelines that read it; @FILE.")
-    ] = None,
+    ref_text: Annotated[str | None, typer.Option("--ref-text", help="What the recording says, or @FILE.")] = None,
     voice: Annotated[str | None, typer.Option("--voice", help="A voice by name instead of --ref; see voices list.")] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="File to write; otherwise out.wav.")] = None,
     pipeline: Annotated[str, typer.Option("--pipeline", help="Name, or path of a pipeline's YAML.")] = "default",
@@ -37,11 +35,9 @@ def synth(
     speed: Annotated[float | None, typer.Option("--speed", help="Tempo, 0.5 to 2; 1 is the reference's own.")] = None,
     steps: Annotated[int | None, typer.Option("--steps", help="Integration steps: more is slower and cleaner.")] = None,
     guidance: Annotated[float | None, typer.Option("--guidance", help="How strongly tokens and voice are followed.")] = None,
-    temperature: Annotated[
-        float | None, typer.Option("--temperature", help="0: the likeliest reading; 1: as varied as people.")
-    ] = None,
+    temperature: Annotated[float | None, typer.Option("--temperature", help="0: the likeliest reading; 1: varied.")] = None,
     pitch: Annotated[float | None, typer.Option("--pitch", help="Semitones to move the voice by, -12 to 12.")] = None,
-    duration: Annotated[float | None, typer.Option("--duration", help="Seconds to speak for, if the pipeline can.")] = None,
+    duration: Annotated[float | None, typer.Option("--duration", help="Seconds to speak, where that can be set.")] = None,
     tempo_ref: Annotated[Path | None, typer.Option("--tempo-ref", help="Another recording, to take the pace from.")] = None,
     candidates: Annotated[int, typer.Option("--candidates", help="Speak each piece so often; keep the clearest.")] = 1,
     seed: Annotated[int | None, typer.Option("--seed", help="Same seed, same bytes; otherwise chosen and printed.")] = None,
