@@ -25,6 +25,7 @@ from speechgen.pipeline.carriers import Options
 from speechgen.pipeline.edits import Change
 from speechgen.pipeline.pipeline import Pipeline
 from speechgen.pipeline.streaming import take
+from speechgen.pipeline.token_stages import TokenStages
 from speechgen.text.phonemes import Phonemizer
 from speechgen.text.vocabulary import GAP, STRESS
 
@@ -77,18 +78,19 @@ def filler_for(pipeline: Pipeline, options: Options, language: str) -> GapFiller
     Raises:
         UserError: they cannot.
     """
-    if not hasattr(pipeline.stages.acoustic, "infill"):
-        raise UserError("the acoustic model of this pipeline cannot fill a gap: choose another --pipeline for editing")
-    return TokenFiller(pipeline, options, language)
+    stages = pipeline.stages
+    if not isinstance(stages, TokenStages) or not hasattr(stages.acoustic, "infill"):
+        raise UserError("the models of this pipeline cannot fill a gap: choose another --pipeline for editing")
+    return TokenFiller(stages, options, pipeline.prepare(language))
 
 
 class TokenFiller:
     """Fills gaps by way of semantic tokens."""
 
-    def __init__(self, pipeline: Pipeline, options: Options, language: str) -> None:
-        self._stages, self._options, self._phonemizer = pipeline.stages, options, pipeline.prepare(language)
-        self.sample_rate = pipeline.stages.mel.sample_rate
-        self._acoustic = cast(InfillingModel, pipeline.stages.acoustic)
+    def __init__(self, stages: TokenStages, options: Options, phonemizer: Phonemizer) -> None:
+        self._stages, self._options, self._phonemizer = stages, options.models, phonemizer
+        self.sample_rate = stages.mel.sample_rate
+        self._acoustic = cast(InfillingModel, stages.acoustic)
         self.step_samples = self._acoustic.patch_frames * self._stages.mel.hop_samples
         self._paces: dict[tuple[object, ...], float] = {}
 
@@ -102,7 +104,7 @@ class TokenFiller:
             tokens,
             *left,
             *right,
-            options=self._options.acoustic,
+            options=self._options["acoustic"],
             rng=generator(seed, "acoustic", 0, device=stages.device),
             progress=progress,
         )
@@ -113,7 +115,7 @@ class TokenFiller:
         """Return the sound of a mel, [T * hop]."""
         longer = Mel(torch.cat((mel.values, mel.values[:, -1:]), dim=1), mel.lengths + 1, mel.settings)
         rng = generator(seed, "vocoder", 0, device=self._stages.device)
-        return self._stages.vocoder.generate(longer, options=self._options.vocoder, rng=rng).samples[0].float().cpu()
+        return self._stages.vocoder.generate(longer, options=self._options["vocoder"], rng=rng).samples[0].float().cpu()
 
     def _side(self, audio: Waveform, start: int, stop: int) -> tuple[Mel, SemanticTokens]:
         """Mel and tokens of whole steps between two samples; computed with the sound around, which windows reach into."""
@@ -135,7 +137,7 @@ class TokenFiller:
         chosen = _symbols_of(symbols, _count(left, phonemizer), _count(change.text, phonemizer), phonemizer)
         if change.before and change.start - change.before[-1].stop < JOINED_SECONDS:
             chosen = range(chosen.start - (symbols[chosen.start - 1] == GAP), chosen.stop)
-        semantic = self._options.semantic
+        semantic = self._options["semantic"]
         speed = getattr(semantic, "speed", 1.0) * self._pace(gap, phonemizer, seed)
         return self._stages.semantic.infill(
             self._text(symbols),
@@ -162,7 +164,7 @@ class TokenFiller:
 
     def _tokens_read(self, symbols: list[str], chosen: range, gap: Gap, seed: int) -> int:
         """How many tokens some symbols of a text have in a reading of it. As varied as people: other readings are biased."""
-        semantic = self._options.semantic
+        semantic = self._options["semantic"]
         options = semantic.model_copy(update={"temperature": 1.0} if "temperature" in type(semantic).model_fields else {})
         made = self._stages.semantic.generate(
             self._text(symbols),

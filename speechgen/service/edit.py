@@ -19,7 +19,7 @@ from speechgen.audio.loudness import active_level
 from speechgen.core.config import StrictModel, validate
 from speechgen.core.errors import UserError
 from speechgen.core.files import written_beside
-from speechgen.core.protocols import Progress
+from speechgen.core.protocols import Progress, SemanticTokenizer
 from speechgen.pipeline.alignment import MARKS, Segment
 from speechgen.pipeline.editing import Editor, Region
 from speechgen.pipeline.edits import Change, at_span, differences
@@ -84,13 +84,10 @@ class EditRequest(StrictModel):
             raise UserError(f"there is nothing to speak in {request.text!r}: give a word, or nothing to cut the span out")
         return request
 
-    def semantic_options(self) -> dict[str, Any]:
-        """What the request asks of the semantic model."""
-        return {"speed": self.speed, "temperature": self.temperature}
-
-    def acoustic_options(self) -> dict[str, Any]:
-        """What the request asks of the acoustic model."""
-        return {} if self.steps is None else {"steps": self.steps}
+    def model_options(self) -> dict[str, Any]:
+        """What the request asks of the models, by the names of their options."""
+        asked = {"speed": self.speed, "temperature": self.temperature}
+        return asked if self.steps is None else {**asked, "steps": self.steps}
 
 
 @dataclass(frozen=True)
@@ -222,7 +219,7 @@ def edit_recording(engine: Engine, request: EditRequest, progress: Progress | No
         at_span(request.start, request.stop, request.text or "", recording.seconds)  # refused before anything is loaded
     started = time.perf_counter()
     pipeline = engine.load(request.pipeline)
-    options = pipeline.options(request.semantic_options(), request.acoustic_options())
+    options = pipeline.options(request.model_options())
     language = LANGUAGES.get(request.language, request.language)
     phonemizer = pipeline.prepare(language)
     loaded = time.perf_counter()
@@ -239,7 +236,7 @@ def edit_recording(engine: Engine, request: EditRequest, progress: Progress | No
             )
     changes = _changes(request, recording, transcript, phonemizer)
     seed = secrets.randbelow(2**31) if request.seed is None else request.seed
-    editor = Editor(filler_for(pipeline, options, language), pipeline.stages.tokenizer, phonemizer, engine.device)
+    editor = Editor(filler_for(pipeline, options, language), _tokenizer(pipeline), phonemizer, engine.device)
     edited = editor.apply(
         recording.samples, recording.rate, changes, seed=seed, candidates=request.candidates, progress=progress
     )
@@ -265,7 +262,13 @@ def _read(path: Path, longest: float) -> Recording:
 
 
 def _align(recording: Recording, text: str, pipeline: Pipeline, phonemizer: Phonemizer) -> Transcript:
-    return align(text, recording.mono.to(pipeline.stages.device), pipeline.stages.tokenizer, phonemizer)
+    return align(text, recording.mono.to(pipeline.stages.device), _tokenizer(pipeline), phonemizer)
+
+
+def _tokenizer(pipeline: Pipeline) -> SemanticTokenizer:
+    if pipeline.stages.tokenizer is None:
+        raise UserError("this pipeline has no tokenizer to find words by: choose another --pipeline for editing")
+    return pipeline.stages.tokenizer
 
 
 def _changes(request: EditRequest, recording: Recording, transcript: Transcript | None, phonemizer: Phonemizer) -> list[Change]:

@@ -191,7 +191,7 @@ def tiny(home):
 
 
 def spoken(pipeline, phonemizer, change, samples=None, seed=0, **options):
-    filler = filler_for(pipeline, pipeline.options({"temperature": 0.7}, {}), "en-us")
+    filler = filler_for(pipeline, pipeline.options({"temperature": 0.7}), "en-us")
     editor = Editor(filler, pipeline.stages.tokenizer, phonemizer, torch.device("cpu"))
     samples = voice_like(4.5)[None] if samples is None else samples
     return samples, editor.apply(samples, RATE, [change], seed=seed, **options)
@@ -232,4 +232,4 @@ def test_mels_of_both_sides_are_those_of_the_recording(tiny, phonemizer, monkeyp
 def test_a_model_that_cannot_fill_gaps_is_refused(tiny, monkeypatch):
     monkeypatch.delattr(type(tiny.stages.acoustic), "infill")
     with pytest.raises(UserError, match="cannot fill a gap"):
-        filler_for(tiny, tiny.options({}, {}), "en-us")
+        filler_for(tiny, tiny.options(), "en-us")

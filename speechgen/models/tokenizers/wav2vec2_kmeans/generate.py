@@ -20,9 +20,7 @@ class KMeansTokenizer:
 
     def __init__(self, network: MelEncoder | PretrainedEncoder, config: TokenizerConfig) -> None:
         self.network, self.config, self.size = network, config, config.clusters
-        self.rate = (
-            _PRETRAINED_RATE / network.stride if isinstance(network, PretrainedEncoder) else config.mel.frame_rate / 2
-        )
+        self.rate = _PRETRAINED_RATE / network.stride if isinstance(network, PretrainedEncoder) else config.mel.frame_rate / 2
 
     @torch.inference_mode()
     def features(self, audio: Waveform, layer: int | None = None) -> tuple[Tensor, Tensor]:
