@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 import time
 from collections.abc import Callable
@@ -89,15 +88,13 @@ def test_a_typed_text_is_spoken_and_drawn(open_page: Callable[..., Any], shots: 
 
 
 def test_the_page_is_ready_soon(open_page: Callable[..., Any]):
-    if os.getloadavg()[0] > (os.cpu_count() or 1):
-        pytest.skip("the machine is busy with other work: times mean nothing")
     open_page()  # what the server makes once is made
     seconds = []
-    for _ in range(3):
+    for _ in range(5):
         begun = time.monotonic()
         open_page()
         seconds.append(time.monotonic() - begun)
-    assert min(seconds) < 3
+    assert min(seconds) < 3  # the best of several, for other work on the machine is not the page's
 
 
 def test_sound_is_played_while_the_rest_is_made(open_page: Callable[..., Any]):
