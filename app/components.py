@@ -26,10 +26,10 @@ __all__ = [
     "checked_recording",
     "figures",
     "optional",
-    "recording",
     "said",
     "sentence",
     "table",
+    "told_recording",
     "value_of",
     "voice_list",
     "voice_names",
@@ -111,12 +111,20 @@ def recording(title: str) -> gr.Audio:
     )
 
 
-def transcript() -> gr.Textbox:
-    """What a recording says."""
-    return gr.Textbox(
-        label="What the recording says", info="Needed by pipelines that read it; heard where it is left out", max_length=1000,
+def told_recording(title: str) -> tuple[gr.Audio, gr.Textbox]:
+    """A recording, and what it says: asked for when there is one."""
+    audio = recording(title)
+    transcript = gr.Textbox(
+        label="Transcript",
+        info=f"{about('ref_text')}; heard where it is left out",
+        max_length=1000,
+        visible=False,
         elem_classes="transcript",
-    )  # fmt: skip
+    )
+    audio.change(
+        lambda path: gr.Textbox(visible=path is not None), audio, transcript, show_progress="hidden", api_visibility="private"
+    )
+    return audio, transcript
 
 
 @dataclass(frozen=True)
@@ -132,9 +140,9 @@ class VoiceChoice:
         """Put the controls where the page is being built; `compact` folds the recording away."""
         name = voice_list(elem_id=None if compact else "voice")
         if not compact:
-            return cls(name, recording("Or your own recording: 1 to 30 seconds of one person"), transcript())
+            return cls(name, *told_recording("Or your own recording: 1 to 30 seconds of one person"))
         with gr.Accordion("Or your own recording", open=False):
-            return cls(name, recording("1 to 30 seconds of one person"), transcript())
+            return cls(name, *told_recording("1 to 30 seconds of one person"))
 
     @property
     def inputs(self) -> set[Any]:

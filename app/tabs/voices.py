@@ -14,7 +14,7 @@ from speechgen.service import UserError, catalog
 from speechgen.service import voices as store
 from speechgen.service.catalog import Voice
 
-from ..components import WAVEFORM, checked_recording, recording, said, sentence, table, voice_names
+from ..components import WAVEFORM, checked_recording, said, sentence, table, told_recording, voice_names
 from ..work import Page, Turn, Update
 from .speak import missing
 
@@ -37,7 +37,7 @@ def build(page: Page) -> None:
 def _build_adding(page: Page, sheet: gr.HTML) -> None:
     """The half that stores a new voice."""
     name = gr.Textbox(label="Name of the new voice", info="1 to 64 of A-Z a-z 0-9 _ -", max_length=64, elem_id="voice-name")
-    source = recording("A recording of it: 1 to 30 seconds of one person, 4 to 10 are best")
+    source, transcript = told_recording("A recording of it: 1 to 30 seconds of one person, 4 to 10 are best")
     again = gr.Checkbox(False, label="Replace", info="A stored voice of this name may be overwritten")
     with gr.Row():
         add = gr.Button("Add the voice", variant="primary", elem_classes="begin", elem_id="add-voice", scale=3)
@@ -50,7 +50,9 @@ def _build_adding(page: Page, sheet: gr.HTML) -> None:
         store.check_new(wanted, replace=data[again])
         if path is None:
             raise UserError("there is no recording yet: upload one, or use the microphone")
-        job = page.queue.run(_Work(wanted, checked_recording(Path(path)), bool(data[again])))
+        job = page.queue.run(
+            _Work(wanted, checked_recording(Path(path)), (data[transcript] or "").strip() or None, bool(data[again]))
+        )
         turn.begin(job)
         for line in page.follow(job, f"Encoding {wanted}"):
             yield {status: line}
@@ -58,7 +60,7 @@ def _build_adding(page: Page, sheet: gr.HTML) -> None:
         note = said(f"{wanted} is stored: {info.seconds:.1f} s were encoded.", kind="good", warnings=info.warnings)
         yield {status: note, sheet: _sheet(), changed: data[changed] + 1}
 
-    page.wire(TITLE, add, stop, status, updates, {name, source, again, changed}, [sheet, changed])
+    page.wire(TITLE, add, stop, status, updates, {name, source, transcript, again, changed}, [sheet, changed])
 
 
 @dataclass(frozen=True)
@@ -127,15 +129,15 @@ class _Shelf:
 class _Work:
     """A voice to be stored; called by the queue."""
 
-    def __init__(self, name: str, path: Path, replace: bool) -> None:
-        self._name, self._path, self._replace = name, path, replace
+    def __init__(self, name: str, path: Path, transcript: str | None, replace: bool) -> None:
+        self._name, self._path, self._transcript, self._replace = name, path, transcript, replace
 
     def __call__(self, engine: Any, progress: Any) -> store.VoiceInfo:
         """Store it for the default pipeline."""
         progress(0, 1)
         known = list(catalog.pipelines())
         pipeline = "default" if "default" in known else known[0]
-        return store.add(engine, self._name, self._path, pipeline, replace=self._replace)
+        return store.add(engine, self._name, self._path, pipeline, transcript=self._transcript, replace=self._replace)
 
 
 def _sheet() -> str:

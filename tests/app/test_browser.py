@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from speechgen.service.voices import read_stored
+
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 LONG = " ".join(f"Sentence number {number} is here to be spoken slowly and with some care." for number in range(1, 40))
@@ -274,10 +276,10 @@ def test_a_voice_is_added_heard_used_and_removed(open_page: Callable[..., Any], 
     told(page, "cannot be a voice's name")
     text_box(page, "voice-name").fill("anna")
     page.locator(".recording:visible input[type=file]").set_input_files(reference)
-    page.wait_for_timeout(1500)
+    page.locator(".transcript:visible textarea").fill("Ah, as one says.")
     page.locator("#add-voice").click()
     told(page, "anna is stored")
-    assert (page_home / "voices" / "anna.safetensors").is_file()
+    assert read_stored(page_home / "voices" / "anna.safetensors").info.transcript == "Ah, as one says."
     choose(page, "#chosen-voice", "anna")
     page.locator("#voice-sound").wait_for()
     page.screenshot(path=shots / "voices-light.png", full_page=True)
