@@ -1,8 +1,13 @@
-"""What stands in front of the page: bodies of bounded size, no URLs for files, and headers that keep the browser at home."""
+"""What stands in front of the page: bodies of bounded size, no URLs for files, and headers that keep the browser at home.
+
+An open page holds connections that never end by themselves; the guard ends them when the server is to end.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 
 from starlette.responses import JSONResponse
@@ -15,6 +20,8 @@ JSON_BYTES = 2**20
 OVERHEAD_BYTES = 2**16
 """What a form adds to the file in it."""
 DEEPEST = 12
+LOOK_SECONDS = 0.3
+"""How often to look whether the server is to end."""
 HEADERS = {
     "content-security-policy": (
         "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
@@ -29,8 +36,8 @@ HEADERS = {
 class PageGuard:
     """ASGI middleware for everything under one path."""
 
-    def __init__(self, app: ASGIApp, path: str = "/") -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, path: str = "/", ending: Callable[[], bool] = lambda: False) -> None:
+        self.app, self.ending = app, ending
         self.prefix = path.rstrip("/") + "/"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -39,7 +46,11 @@ class PageGuard:
             await self.app(scope, receive, send)
             return
 
+        unfinished = False
+
         async def respond(message: Message) -> None:
+            nonlocal unfinished
+            unfinished = message["type"] == "http.response.start" or message.get("more_body", False)
             if message["type"] == "http.response.start":
                 present = {key.lower() for key, _ in message["headers"]}
                 added = [(k.encode(), v.encode()) for k, v in HEADERS.items() if k.encode() not in present]
@@ -52,10 +63,12 @@ class PageGuard:
         try:
             if int(given.get(b"content-length", "0") or 0) > limit:
                 raise _Refused(413, f"the request is larger than {limit // 2**20} MiB")
-            body = _Body(receive, limit)
+            body = _Body(receive, limit, self.ending)
             if scope["method"] == "POST" and not form:
                 body.hold(_checked(await body.read()))
             await self.app(scope, body.receive, respond)
+            if unfinished and self.ending():
+                await respond({"type": "http.response.body"})
         except _Refused as error:
             await JSONResponse({"detail": str(error)}, error.status)(scope, receive, respond)
         except ValueError:
@@ -71,8 +84,8 @@ class _Refused(Exception):
 class _Body:
     """A request's body, counted as it comes in."""
 
-    def __init__(self, receive: Receive, limit: int) -> None:
-        self._receive, self._limit, self._count = receive, limit, 0
+    def __init__(self, receive: Receive, limit: int, ending: Callable[[], bool]) -> None:
+        self._receive, self._limit, self._ending, self._count = receive, limit, ending, 0
         self._held: bytes | None = None
 
     async def receive(self) -> Message:
@@ -80,7 +93,14 @@ class _Body:
         if self._held is not None:
             held, self._held = self._held, None
             return {"type": "http.request", "body": held, "more_body": False}
-        message = await self._receive()
+        while True:
+            try:
+                async with asyncio.timeout(LOOK_SECONDS):
+                    message = await self._receive()
+                break
+            except TimeoutError:
+                if self._ending():
+                    return {"type": "http.disconnect"}
         self._count += len(message.get("body", b""))
         if self._count > self._limit:
             raise _Refused(413, f"the request is larger than {self._limit // 2**20} MiB")

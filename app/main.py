@@ -51,6 +51,7 @@ def mount(
     queue: JobQueue | None = None,
     path: str = "/",
     authorize: Callable[[fastapi.Request], str | None] | None = None,
+    ending: Callable[[], bool] = lambda: False,
 ) -> fastapi.FastAPI:
     """Put the page on a server.
 
@@ -59,6 +60,7 @@ def mount(
         queue: as for `build`.
         path: where.
         authorize: returns who asks, None if the page is not for them; without it, everyone is let in.
+        ending: tells whether the server is to end, and open pages with it.
 
     Returns:
         The server.
@@ -76,7 +78,7 @@ def mount(
     if prefix:
         server.add_api_route(prefix, lambda: RedirectResponse(f"{prefix}/"), include_in_schema=False)
         server.add_api_route("/favicon.ico", lambda: FileResponse(icon), include_in_schema=False)
-    server.add_middleware(PageGuard, path=path)
+    server.add_middleware(PageGuard, path=path, ending=ending)
     return gr.mount_gradio_app(
         server,
         blocks,
@@ -124,13 +126,14 @@ def serve(host: str = HOST, port: int = PORT, device: str = "auto", ready: Calla
         queue.close()
 
     server = fastapi.FastAPI(openapi_url=None, lifespan=life)
-    mount(server, queue)
+    web = uvicorn.Server(uvicorn.Config(server, log_level="warning", timeout_graceful_shutdown=3))
+    mount(server, queue, ending=lambda: web.should_exit)
     if host in LOCAL_NAMES:
         server.add_middleware(TrustedHostMiddleware, allowed_hosts=LOCAL_NAMES)
     with _listening(host, port) as listener:
         if ready is not None:
             ready(f"http://{host}:{listener.getsockname()[1]}/")
-        uvicorn.Server(uvicorn.Config(server, log_level="warning", timeout_graceful_shutdown=3)).run(sockets=[listener])
+        web.run(sockets=[listener])
 
 
 def _listening(host: str, port: int) -> Any:

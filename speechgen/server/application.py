@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request
@@ -41,12 +41,13 @@ def check(settings: ServerSettings) -> None:
         )
 
 
-def build(settings: ServerSettings, queue: JobQueue) -> ASGIApp:
+def build(settings: ServerSettings, queue: JobQueue, ending: Callable[[], bool] = lambda: False) -> ASGIApp:
     """Return the application, behind its guard. It owns the queue and closes it at its end.
 
     Args:
         settings: see there.
         queue: where jobs go.
+        ending: tells whether the server is to end, and open pages with it.
 
     Raises:
         UserError: the page is asked for and not installed.
@@ -83,7 +84,7 @@ def build(settings: ServerSettings, queue: JobQueue) -> ASGIApp:
             expose_headers=[f"X-Speechgen-{name}" for name in speech.HEADERS] + ["Retry-After"],
         )
     if settings.page:
-        load_page().mount(application, queue, PAGE_PATH)
+        load_page().mount(application, queue, PAGE_PATH, ending=ending)
 
         @application.get("/", include_in_schema=False)
         async def front(request: Request) -> RedirectResponse:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Callable
 from contextlib import closing
+from types import FrameType
 
 import uvicorn
 
@@ -30,7 +32,8 @@ def serve(settings: ServerSettings, ready: Callable[[str], None] | None = None) 
     check(settings)
     engine = Engine(settings.device)
     with _listen(settings) as listener, closing(_queue(engine, settings)) as queue:
-        application = build(settings, queue)
+        ending = threading.Event()
+        application = build(settings, queue, ending.is_set)
         if settings.warm_up:
             warm_up(queue, settings)
         shown = f"[{settings.host}]" if ":" in settings.host else settings.host
@@ -43,6 +46,7 @@ def serve(settings: ServerSettings, ready: Callable[[str], None] | None = None) 
                 timeout_graceful_shutdown=max(1, round(settings.grace)),
             ),
             lambda: ready(f"http://{shown}:{listener.getsockname()[1]}/") if ready else None,
+            ending,
         )
         server.run(sockets=[listener])
     if not server.started:
@@ -54,11 +58,16 @@ def _queue(engine: Engine, settings: ServerSettings) -> JobQueue:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn that tells when it answers."""
+    """uvicorn that tells when it answers, and when it is to end."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None], ending: threading.Event) -> None:
         super().__init__(config)
-        self._ready = ready
+        self._ready, self._ending = ready, ending
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Note it, and end."""
+        self._ending.set()
+        super().handle_exit(sig, frame)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and tell."""

@@ -7,7 +7,7 @@ import csv
 import io
 import json
 import struct
-from collections.abc import Generator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +18,7 @@ import pytest
 import torch
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Route
 
 gradio = pytest.importorskip("gradio", reason="the page needs the extra app")
@@ -139,6 +139,23 @@ def test_large_and_deep_requests_are_refused():
     assert ask(b"x" * (JSON_BYTES + 1), "multipart/form-data; boundary=x").status_code == 200
     assert ask(b"x" * (UPLOAD_BYTES + 2**17), "multipart/form-data; boundary=x").status_code == 413
     assert ask(b"", headers={"content-length": "many"}).status_code == 400
+
+
+def test_an_open_page_does_not_hold_up_the_end():
+    async def beat() -> AsyncIterator[bytes]:
+        while True:
+            yield b"beat"
+            await asyncio.sleep(0.05)
+
+    async def opened(request: Request) -> StreamingResponse:
+        return StreamingResponse(beat())
+
+    async def listen() -> bytes:
+        guard = PageGuard(Starlette(routes=[Route("/heartbeat", opened)]), "/", ending=lambda: True)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(guard), base_url="http://page") as client:
+            return (await asyncio.wait_for(client.get("/heartbeat"), 10)).content
+
+    assert asyncio.run(listen()).startswith(b"beat")
 
 
 # ---- the blind test ----
