@@ -10,6 +10,7 @@ from torch import Tensor
 from speechgen.core.config import StrictModel
 from speechgen.core.types import Mel, SemanticTokens
 from speechgen.pipeline.alignment import Alignment
+from speechgen.pipeline.matching import VoiceMatch
 
 __all__ = ["Chunk", "Options", "Reference", "Speech"]
 
@@ -24,6 +25,7 @@ class Reference:
         warnings: what the user should know about it.
         tokens: what it says and how, for models that read tokens.
         transcript: what it says, for models that read text; empty for one that needs none.
+        match: moves what the acoustic model makes closer to the voice.
     """
 
     mel: Mel
@@ -31,6 +33,11 @@ class Reference:
     warnings: tuple[str, ...]
     tokens: SemanticTokens | None = None
     transcript: str | None = None
+    match: VoiceMatch | None = None
+
+    def matched(self, mel: Mel) -> Mel:
+        """What the acoustic model made for this voice, moved closer to it."""
+        return mel if self.match is None else self.match(mel)
 
     @property
     def needed_tokens(self) -> SemanticTokens:

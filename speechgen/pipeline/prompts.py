@@ -27,12 +27,17 @@ MARGIN_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class PreparedPrompt:
-    """Prompt audio (one row, the models' rate and level), and what the user should know about it.
+    """A recording for the models: one row, at their rate and level.
 
-    `share` of the recording's speech is left, 1 if nothing of it was cut.
+    Attributes:
+        audio: the prompt.
+        whole: all of the recording's speech, of which the prompt is the beginning.
+        warnings: what the user should know about it.
+        share: how much of the recording's speech the prompt is, 1 if nothing was cut.
     """
 
     audio: Waveform
+    whole: Waveform
     warnings: tuple[str, ...]
     share: float = 1.0
 
@@ -68,9 +73,10 @@ def prepare_prompt(audio: Waveform, *, rate: int, prompt_seconds: float, name: s
     margin = int(MARGIN_SECONDS * rate)
     samples = normalize_level(samples[max(0, span.start - margin) : span.stop + margin], rate)
 
-    whole = samples.shape[-1] * max(1.0, audio.seconds / MAX_SECONDS)
+    whole = Waveform.single(fade_edges(samples, rate), rate)
+    size = samples.shape[-1] * max(1.0, audio.seconds / MAX_SECONDS)
     limit = int(prompt_seconds * rate)
     if samples.shape[-1] > limit:
         samples = samples[: latest_pause(samples, rate, int(0.6 * limit), limit)]
-    share = samples.shape[-1] / whole
-    return PreparedPrompt(Waveform.single(fade_edges(samples, rate), rate), tuple(warnings), share)
+    share = samples.shape[-1] / size
+    return PreparedPrompt(Waveform.single(fade_edges(samples, rate), rate), whole, tuple(warnings), share)

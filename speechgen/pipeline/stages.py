@@ -70,6 +70,7 @@ class PipelineConfig(StrictModel):
     text_to_mel: dict[str, Any] = Field({}, description="options of the model that reads characters, likewise")
     vocoder: dict[str, Any] = Field({}, description="options of the vocoder that differ from its defaults")
     prompt_seconds: float = Field(6.0, ge=1.0, le=30.0, description="how much of the reference is used as the prompt")
+    match: float = Field(0.0, ge=0, le=1, description="how far each voice's sound is moved to the statistics of its reference")
     max_tries: int = Field(4, ge=1, le=10, description="how often a piece whose sound is faulty is spoken at most")
     max_characters: int = Field(200, ge=20, le=1000, description="longer text is spoken in pieces of at most this length")
 
@@ -181,4 +182,7 @@ def load_stages(
             hear = WordListener(loaded["tokenizer"])
         mel = infos["text_to_mel"].mel
         return TextStages(**loaded, mel=mel, options=options, device=device, hear=hear)
-    return TokenStages(**loaded, mel=infos["acoustic"].mel, options=options, device=device)
+    speaking = validate(options["acoustic"], config.acoustic, source)
+    return TokenStages(
+        **loaded, mel=infos["acoustic"].mel, options=options, device=device, match=config.match, acoustic_options=speaking
+    )

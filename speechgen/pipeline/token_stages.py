@@ -11,9 +11,11 @@ from torch import Tensor
 from speechgen.audio.spectrogram import mel_spectrogram
 from speechgen.core.config import StrictModel
 from speechgen.core.protocols import AcousticModel, SemanticModel, SemanticTokenizer, Vocoder
-from speechgen.core.types import Mel, MelSettings, Text
+from speechgen.core.random import generator
+from speechgen.core.types import Mel, MelSettings, SemanticTokens, Text, Waveform
 from speechgen.pipeline import streaming
 from speechgen.pipeline.carriers import Options, Reference
+from speechgen.pipeline.matching import VoiceMatch, fit_match
 from speechgen.pipeline.prompts import PreparedPrompt
 from speechgen.pipeline.speaking import Part, Task, render, slower
 from speechgen.text.phonemes import Phonemizer
@@ -22,6 +24,8 @@ __all__ = ["TokenStages"]
 
 SHARE_SEMANTIC, SHARE_ACOUSTIC = 30, 60
 """Parts of 100 that the stages take of a piece's progress."""
+MATCH_SECONDS = 12.0
+"""How much of a reference is compared with what the acoustic model makes of it."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,10 @@ class TokenStages:
     mel: MelSettings
     options: Mapping[str, type[StrictModel]]
     device: torch.device
+    acoustic_options: StrictModel
+    """Of the acoustic model, in speaking what a reference says."""
+    match: float = 0.0
+    """How far what the acoustic model makes is moved to the statistics of the reference, in [0, 1]."""
     reads_transcripts: bool = False
     sets_duration: bool = False
 
@@ -52,7 +60,18 @@ class TokenStages:
     def reference(self, prompt: PreparedPrompt, transcript: str | None, phonemizer: Phonemizer, name: str) -> Reference:
         """Encode a recording; what it says is in its tokens."""
         audio = prompt.audio.to(self.device)
-        return Reference(mel_spectrogram(audio, self.mel), audio.seconds, prompt.warnings, tokens=self.tokenizer.encode(audio))
+        mel, tokens = mel_spectrogram(audio, self.mel), self.tokenizer.encode(audio)
+        return Reference(mel, audio.seconds, prompt.warnings, tokens=tokens, match=self._match(prompt.whole, mel, tokens))
+
+    def _match(self, recording: Waveform, mel: Mel, tokens: SemanticTokens) -> VoiceMatch | None:
+        """Let the acoustic model speak what the recording says, and compare."""
+        if not self.match:
+            return None
+        samples = recording.samples[:, : int(MATCH_SECONDS * recording.rate)]
+        heard = Waveform.single(samples[0], recording.rate).to(self.device)
+        said, rng = self.tokenizer.encode(heard), generator(0, "match", 0, device=self.device)
+        made = self.acoustic.generate(said, mel, tokens, options=self.acoustic_options, rng=rng)
+        return fit_match(made, mel_spectrogram(heard, self.mel), self.match)
 
     def room(self, reference: Reference, options: Options, max_characters: int) -> int:
         """The prompt leaves the same room to every text."""
@@ -77,7 +96,7 @@ class TokenStages:
             rng=task.rng("acoustic", self.device),
             progress=task.share(SHARE_SEMANTIC, SHARE_ACOUSTIC),
         )
-        samples = render(self.vocoder, mel, task, self.device)
+        samples = render(self.vocoder, timbre.matched(mel), task, self.device)
         return Part(samples, tokens=replace(tokens, rate=tokens.rate * task.options.ratio))
 
     def spans(self, task: Task) -> Iterator[Part]:
@@ -97,7 +116,8 @@ class TokenStages:
             )
             frames = mel.values[:, : round((span.stop - span.start) * self.mel.frame_rate / span.tokens.rate)]
             made = torch.cat((made, frames), dim=1)
-            yield Part(sound.push(frames, last=span.last), span.last, span.tokens if span.last else None)
+            heard = timbre.matched(replace(mel, values=frames)).values
+            yield Part(sound.push(heard, last=span.last), span.last, span.tokens if span.last else None)
 
     def _asked(self, task: Task) -> tuple[Text, Mel]:
         """What the semantic model is given."""

@@ -5,6 +5,7 @@ A stored voice is one file, $SPEECHGEN_HOME/voices/<name>.safetensors:
     audio   int16 [L]      the recording, trimmed and levelled, for pipelines that encode it otherwise
     mel     float32 [T, M] and
     tokens  int32 [T']     the prompt as the pipeline saw it that the voice was added with; no tokens if it has none
+    match   float32 [M + 2, M]   the VoiceMatch of that pipeline: heard, wanted and turn; none if it has none
     metadata "voice"       VoiceInfo as JSON: which pipeline, tokenizer and mel these belong to, and what the recording says
 
 Where a pipeline sees a prompt in the same way, it speaks from mel and tokens without encoding anything again.
@@ -30,6 +31,7 @@ from speechgen.core.errors import UserError, unknown
 from speechgen.core.files import written_beside
 from speechgen.core.types import Mel, MelSettings, SemanticTokens, Waveform
 from speechgen.pipeline.carriers import Reference
+from speechgen.pipeline.matching import VoiceMatch
 from speechgen.pipeline.pipeline import Pipeline
 from speechgen.pipeline.prompts import MAX_SECONDS, prepare_prompt
 from speechgen.service import catalog
@@ -56,6 +58,8 @@ class VoiceInfo(StrictModel):
     rate: int = Field(ge=8000, le=192000, description="samples per second of the stored audio")
     pipeline: str = Field(description="what the prompt was encoded for")
     tokenizer: str | None = Field(None, description="fingerprint of the checkpoint that made the tokens")
+    acoustic: str | None = Field(None, description="fingerprint of the checkpoint that the match was fitted for")
+    match_strength: float = Field(0.0, ge=0, le=1, description="of the match")
     token_rate: float = Field(1.0, gt=0, description="tokens per second")
     token_size: int = Field(1, gt=0, description="number of different tokens")
     transcript: str | None = Field(None, description="what the recording says, if that was told")
@@ -129,7 +133,8 @@ def encode(source: Source, pipeline: Pipeline, transcript: str | None = None, la
     if stored is not None and _fits(stored, pipeline):
         known, device = stored.reference, pipeline.stages.device
         mel = Mel(known.mel.values.to(device), known.mel.lengths.to(device), known.mel.settings)
-        return Reference(mel, known.seconds, known.warnings, tokens=known.needed_tokens.to(device))
+        match = None if known.match is None else known.match.to(device)
+        return Reference(mel, known.seconds, known.warnings, tokens=known.needed_tokens.to(device), match=match)
     transcript = source.transcript if transcript is None else transcript
     return pipeline.reference(source.audio, source.name, transcript=transcript, language=language)
 
@@ -138,13 +143,22 @@ def _fits(voice: StoredVoice, pipeline: Pipeline) -> bool:
     """Whether the pipeline speaks from tokens, and would make the same."""
     info = voice.info
     same = (info.mel, info.prompt_seconds) == (pipeline.stages.mel, pipeline.config.prompt_seconds)
-    wanted = None if pipeline.stages.reads_transcripts else _tokenizer(pipeline)
-    return same and wanted is not None and info.tokenizer == wanted
+    speaks_from_tokens = not pipeline.stages.reads_transcripts and pipeline.config.checkpoints.tokenizer is not None
+    return same and speaks_from_tokens and all(getattr(info, key) == value for key, value in _made_by(pipeline).items())
 
 
-def _tokenizer(pipeline: Pipeline) -> str | None:
-    name = pipeline.config.checkpoints.tokenizer
-    return None if name is None else checkpoint.fingerprint(catalog.find_checkpoint(name))
+def _made_by(pipeline: Pipeline) -> dict[str, str | float | None]:
+    """What tokens and match of a voice depend on, by the fields of VoiceInfo."""
+    names, strength = pipeline.config.checkpoints, pipeline.config.match
+
+    def fingerprint(name: str | None) -> str | None:
+        return None if name is None else checkpoint.fingerprint(catalog.find_checkpoint(name))
+
+    return {
+        "tokenizer": fingerprint(names.tokenizer),
+        "acoustic": fingerprint(names.acoustic) if strength else None,
+        "match_strength": strength,
+    }
 
 
 def check_new(name: str, *, replace: bool = False) -> Path:
@@ -239,9 +253,11 @@ def store(
     }
     tokens = reference.tokens
     if tokens is not None:
-        made_by = {"tokenizer": _tokenizer(loaded), "token_rate": tokens.rate, "token_size": tokens.size}
-        info = info.model_copy(update=made_by)
+        info = info.model_copy(update={**_made_by(loaded), "token_rate": tokens.rate, "token_size": tokens.size})
         tensors["tokens"] = tokens.ids[0].to(torch.int32).cpu().contiguous()
+    if reference.match is not None:
+        match = reference.match.to("cpu")
+        tensors["match"] = torch.cat((match.heard[None], match.wanted[None], match.turn))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with written_beside(path) as beside:
@@ -284,7 +300,8 @@ def read_stored(path: Path) -> StoredVoice:
             raise UserError(f"{path} is larger than any stored voice: remove it and add the voice again")
         with safe_open(path, framework="pt") as file:
             info = VoiceInfo.model_validate_json((file.metadata() or {}).get("voice", ""))
-            tensors = {name: file.get_tensor(name) for name in ("audio", "mel", *(["tokens"] if info.tokenizer else []))}
+            needed = ("audio", "mel", *(["tokens"] if info.tokenizer else []))
+            tensors = {name: file.get_tensor(name) for name in (*needed, *({"match"} & set(file.keys())))}
         return _join(info, tensors)
     except (OSError, SafetensorError, ValidationError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
@@ -294,7 +311,7 @@ def read_stored(path: Path) -> StoredVoice:
 
 
 def _join(info: VoiceInfo, tensors: dict[str, Tensor]) -> StoredVoice:
-    wanted = {"audio": (torch.int16, 1), "mel": (torch.float32, 2), "tokens": (torch.int32, 1)}
+    wanted = {"audio": (torch.int16, 1), "mel": (torch.float32, 2), "tokens": (torch.int32, 1), "match": (torch.float32, 2)}
     for name, tensor in tensors.items():
         dtype, dims = wanted[name]
         if tensor.dtype != dtype or tensor.dim() != dims or not tensor.numel():
@@ -307,6 +324,10 @@ def _join(info: VoiceInfo, tensors: dict[str, Tensor]) -> StoredVoice:
         if int(tokens.min()) < 0 or int(tokens.max()) >= info.token_size:
             raise ValueError("tokens are out of range")
         said = SemanticTokens(tokens[None].long(), torch.tensor([len(tokens)]), info.token_rate, info.token_size)
+    match = tensors.get("match")
+    if match is not None and (match.shape != (info.mel.num_bins + 2, info.mel.num_bins) or not bool(match.isfinite().all())):
+        raise ValueError("the match has other bins than the mel, or values that are not finite")
     seen = Mel(mel[None], torch.tensor([len(mel)]), info.mel)
-    reference = Reference(seen, info.seconds, info.warnings, tokens=said)
+    moved = None if match is None else VoiceMatch(match[0], match[1], match[2:])
+    reference = Reference(seen, info.seconds, info.warnings, tokens=said, match=moved)
     return StoredVoice(info, Waveform.single(audio.float() / 32767, info.rate), reference)

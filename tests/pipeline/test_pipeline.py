@@ -104,7 +104,8 @@ def fake() -> FakeStages:
 @pytest.fixture
 def pipeline(fake) -> Pipeline:
     options = dict.fromkeys(("semantic", "acoustic", "vocoder"), NoOptions)
-    stages = TokenStages(fake, FakeSemantic(fake), FakeAcoustic(fake), FakeVocoder(), SETTINGS, options, torch.device("cpu"))
+    models = (fake, FakeSemantic(fake), FakeAcoustic(fake), FakeVocoder())
+    stages = TokenStages(*models, SETTINGS, options, torch.device("cpu"), NoOptions())
     names = CheckpointNames(tokenizer="t", semantic="s", acoustic="a", vocoder="v")
     return Pipeline(stages, PipelineConfig(checkpoints=names, max_characters=200))
 

@@ -156,3 +156,18 @@ def test_a_damaged_file_is_one_line_that_says_what_to_do(stored, damage):
     damage(stored)
     with pytest.raises(UserError, match="add the voice again"):
         speak(Engine("cpu"), voice="anna")
+
+
+def test_a_stored_voice_keeps_how_its_sound_is_moved_and_for_which_checkpoint(home, recording, monkeypatch):
+    path = write_pipeline(home, "moving")
+    path.write_text(path.read_text() + "match: 0.5\n")
+    plain, direct = speak(Engine("cpu"), ref=recording), speak(Engine("cpu"), ref=recording, pipeline="moving")
+    assert not torch.equal(plain.samples, direct.samples)
+    voices.add(Engine("cpu"), "anna", recording, "moving")
+    info = voices.read_stored(home / "voices" / "anna.safetensors").info
+    assert info.match_strength == 0.5 and info.acoustic
+    encode, encoded = Pipeline.reference, []
+    monkeypatch.setattr(Pipeline, "reference", lambda *a, **options: encoded.append(1) or encode(*a, **options))
+    assert torch.equal(speak(Engine("cpu"), voice="anna", pipeline="moving").samples, direct.samples) and not encoded
+    speak(Engine("cpu"), voice="anna")  # a pipeline that moves nothing
+    assert encoded
