@@ -1,4 +1,4 @@
-"""`speechgen eval`: figures of a pipeline, of vocoders or of a tokenizer."""
+"""`speechgen eval`: figures of a pipeline, of speech editing, of vocoders or of a tokenizer."""
 
 from __future__ import annotations
 
@@ -8,40 +8,33 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from speechgen.cli.console import progress_bar, read_transcript, use_offline
+from speechgen.core.errors import UserError
 
 if TYPE_CHECKING:
     from speechgen.service.evaluate import PipelineReport, TokenizerReport
+    from speechgen.service.evaluate_edit import EditReport
     from speechgen.service.stages import StageReport
     from speechgen.service.vocoders import VocoderReport
 
-    _Report = PipelineReport | TokenizerReport | StageReport | VocoderReport
+    _Report = PipelineReport | TokenizerReport | StageReport | VocoderReport | EditReport
 
 __all__ = ["evaluate"]
 
+_Paths, _Texts = list[Path] | None, list[str] | None
+
 
 def evaluate(
-    what: Annotated[Literal["vocoders"] | None, typer.Argument(help="Compare vocoders on --audio.")] = None,
+    what: Annotated[Literal["vocoders", "edit"] | None, typer.Argument(help="Copies, or edits, of recordings in --audio.")] = None,
     pipeline: Annotated[str, typer.Option("--pipeline", help="Name, or path of a pipeline's YAML.")] = "default",
     sentences: Annotated[Path | None, typer.Option("--sentences", help="One sentence a line; default: 20 built in.")] = None,
-    ref: Annotated[
-        list[Path] | None, typer.Option("--ref", help="Recording of a voice; repeatable. Default: the example voices.")
-    ] = None,
-    ref_text: Annotated[
-        list[str] | None, typer.Option("--ref-text", help="What each --ref says, or @FILE; repeatable.")
-    ] = None,
-    changes: Annotated[
-        list[str] | None, typer.Option("--set", help="Change a setting of the pipeline: --set acoustic.steps=6; repeatable.")
-    ] = None,
-    vocoder: Annotated[
-        list[str] | None,
-        typer.Option("--vocoder", help="Copy --audio through it: NAME or NAME:steps=25; repeatable. Default: all installed."),
-    ] = None,
-    audio: Annotated[Path | None, typer.Option("--audio", help="Folder of recordings to copy through vocoders.")] = None,
+    ref: Annotated[_Paths, typer.Option("--ref", help="Recording of a voice; repeatable. Default: the example voices.")] = None,
+    ref_text: Annotated[_Texts, typer.Option("--ref-text", help="What each --ref says, or @FILE; repeatable.")] = None,
+    changes: Annotated[_Texts, typer.Option("--set", help="Change a setting: --set acoustic.steps=6; repeatable.")] = None,
+    vocoder: Annotated[_Texts, typer.Option("--vocoder", help="NAME or NAME:steps=25; repeatable. Default: all installed.")] = None,
+    audio: Annotated[Path | None, typer.Option("--audio", help="Folder of recordings; with metadata, for edit.")] = None,
     tokenizer: Annotated[str | None, typer.Option("--tokenizer", help="Measure this tokenizer's tokens in --data.")] = None,
     data: Annotated[Path | None, typer.Option("--data", help="Prepared corpus that holds its tokens.")] = None,
-    stages: Annotated[
-        Path | None, typer.Option("--stages", help="Folder with metadata: what each stage loses of its speakers' voices.")
-    ] = None,
+    stages: Annotated[Path | None, typer.Option("--stages", help="Folder with metadata: what each stage loses of voices.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=0, help="Use only the first sentences or files; 0: all.")] = 0,
     opinions: Annotated[bool, typer.Option("--opinions/--no-opinions", help="Predict opinion scores (DNSMOS) too.")] = True,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the clips, report.md and report.json.")] = None,
@@ -50,14 +43,16 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Show no progress.")] = False,
 ) -> None:
-    """Measure a pipeline (WER, similarity, opinion, speed), vocoders (PESQ, MCD, F0 …) or a tokenizer (purity, leakage)."""
-    vocoders = what == "vocoders" or bool(vocoder)
-    _check(vocoders, audio, tokenizer, data, changes)
+    """Measure a pipeline (WER, similarity, opinion, speed), editing, vocoders (PESQ, MCD, F0 …) or a tokenizer (purity)."""
+    vocoders = what == "vocoders" or (what is None and bool(vocoder))
+    _check(vocoders or what == "edit", audio, tokenizer, data)
+    _check_changes(changes, vocoders=vocoders)
     _make_folder(out)
     use_offline()
 
     from speechgen.service import evaluate as measures
     from speechgen.service.engine import Engine
+    from speechgen.service.evaluate_edit import measure_editing
     from speechgen.service.stages import measure_stages
     from speechgen.service.vocoders import measure_vocoders
 
@@ -69,6 +64,9 @@ def evaluate(
             report = measure_vocoders(
                 Engine(device), vocoder or [], audio, limit=limit, seed=seed, opinions=opinions, save_to=out, progress=progress
             )
+        elif what == "edit" and audio is not None:
+            engine = Engine(device, changes or ())
+            report = measure_editing(engine, pipeline, audio, limit=limit, seed=seed, save_to=out, progress=progress)
         elif stages is not None:
             engine = Engine(device, changes or ())
             report = measure_stages(engine, pipeline, stages, limit=limit, seed=seed, opinions=opinions, progress=progress)
@@ -83,8 +81,6 @@ def evaluate(
 
 
 def _make_folder(out: Path | None) -> None:
-    from speechgen.core.errors import UserError
-
     if out is not None:
         if not out.parent.is_dir():
             raise UserError(f"cannot write {out}: there is no folder {out.parent}; create it first")
@@ -101,15 +97,20 @@ def _deliver(report: _Report, out: Path | None, as_json: bool) -> None:
     typer.echo(" ".join(report.to_json().split()) if as_json else report.table())
 
 
-def _check(vocoders: bool, audio: Path | None, tokenizer: str | None, data: Path | None, changes: list[str] | None) -> None:
+def _check(recordings: bool, audio: Path | None, tokenizer: str | None, data: Path | None) -> None:
     """Refuse options that do not belong together."""
-    from speechgen.core.errors import UserError
-
-    if vocoders != (audio is not None):
-        raise UserError("vocoders and --audio belong together: speechgen eval vocoders --audio FOLDER [--vocoder NAME]")
+    if recordings != (audio is not None):
+        raise UserError(
+            "vocoders or edit and --audio belong together: speechgen eval vocoders --audio FOLDER [--vocoder NAME], "
+            "speechgen eval edit --audio FOLDER"
+        )
     if (tokenizer is None) != (data is None):
         raise UserError("--tokenizer and --data belong together: give both")
-    if vocoders and tokenizer is not None:
-        raise UserError("vocoders and --tokenizer are two measurements: ask for one at a time")
+    if recordings and tokenizer is not None:
+        raise UserError("recordings and --tokenizer are two measurements: ask for one at a time")
+
+
+def _check_changes(changes: list[str] | None, *, vocoders: bool) -> None:
+    """Refuse changes of a pipeline's settings where there is no pipeline."""
     if vocoders and changes:
         raise UserError("options of a vocoder are written behind its name: --vocoder NAME:steps=25")

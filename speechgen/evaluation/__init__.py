@@ -11,6 +11,7 @@ tokens           what discrete tokens know: phones (wanted) and speakers (unwant
 speed            real-time factor, percentiles, peak memory
 encoders         windows of speech to the feature vectors of those distances
 report           a pipeline over sentences and voices
+editing          recordings that were made to say other words, beside what they were
 vocoders         vocoders over the same recordings, each copy against its original, in one table
 optional         imports of the `eval` extra, with the message that says how to get it
 signals          one signal out of a carrier, at the rate that a metric is defined for

@@ -13,7 +13,7 @@ import math
 import re
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ from speechgen.core.types import Waveform
 from speechgen.evaluation.optional import require
 from speechgen.evaluation.signals import SPEECH_RATE, signal
 
-__all__ = ["ClosedVocabularyRecogniser", "TrigramModel", "spoken_words", "word_error_rate"]
+__all__ = ["ClosedVocabularyRecogniser", "TrigramModel", "dictionary_words", "spoken_words", "word_error_rate"]
 
 DISCOUNT = 0.5
 """Taken from every bigram and trigram count."""
@@ -58,6 +58,22 @@ def word_error_rate(references: Sequence[str], hypotheses: Sequence[str]) -> flo
     if not expected or not all(expected):
         raise UserError("every reference needs at least one word in a-z: remove the empty ones")
     return float(require("jiwer").wer(expected, [" ".join(spoken_words(text)) for text in hypotheses]))
+
+
+def dictionary_words() -> frozenset[str]:
+    """Return the words that the recogniser can hear.
+
+    Raises:
+        UserError: pocketsphinx is missing.
+    """
+    return frozenset(word for _, word in _dictionary())
+
+
+def _dictionary() -> Iterator[tuple[str, str]]:
+    """Entries of the pronouncing dictionary, and the word of each."""
+    path = Path(require("pocketsphinx").get_model_path("en-us/cmudict-en-us.dict"))
+    for entry in path.read_text(encoding="utf-8").splitlines():
+        yield entry, _PRONUNCIATION.sub("", entry.partition(" ")[0])
 
 
 class TrigramModel:
@@ -130,8 +146,7 @@ class ClosedVocabularyRecogniser:
         if unspelt := [sentence for sentence in sentences if _UNSPELT.search(sentence)]:
             raise UserError(f"{unspelt[0]!r} has digits or letters other than a-z, which would count as errors: spell them out")
         vocabulary = {word for sentence in sentences for word in spoken_words(sentence)}
-        entries = Path(sphinx.get_model_path("en-us/cmudict-en-us.dict")).read_text(encoding="utf-8").splitlines()
-        needed = {entry: word for entry in entries if (word := _PRONUNCIATION.sub("", entry.partition(" ")[0])) in vocabulary}
+        needed = {entry: word for entry, word in _dictionary() if word in vocabulary}
         missing = sorted(vocabulary - set(needed.values()))
         if missing:
             raise UserError(f"words missing from the recogniser's dictionary: {', '.join(missing)}: spell or choose others")
