@@ -98,11 +98,10 @@ def voice_list(label: str = "Voice", elem_id: str | None = None) -> gr.Dropdown:
 
 
 def recording(title: str) -> gr.Audio:
-    """A recording, uploaded or spoken into the microphone."""
+    """A recording, uploaded or spoken into the microphone; handed on as it is, for Gradio converts only where ffmpeg is."""
     return gr.Audio(
         sources=["upload", "microphone"],
         type="filepath",
-        format="wav",
         label=title,
         elem_classes="recording",
         editable=False,
@@ -161,8 +160,8 @@ class VoiceChoice:
         return {"ref": checked_recording(Path(path)), "ref_text": (data[self.transcript] or "").strip() or None}
 
 
-def checked_recording(path: Path) -> Path:
-    """Return the path of an upload that is audio of 1 to 30 seconds; nothing is decoded.
+def checked_recording(path: Path, longest: float = 30.0) -> Path:
+    """Return the path of an upload that is audio of 1 to `longest` seconds; nothing is decoded.
 
     Raises:
         UserError: it is not.
@@ -173,8 +172,8 @@ def checked_recording(path: Path) -> Path:
         seconds = soundfile.info(path).duration
     except soundfile.LibsndfileError as error:
         raise UserError("the recording is not readable audio: give wav, flac, ogg, opus or mp3") from error
-    if not 1.0 <= seconds <= 30.05:
-        raise UserError(f"the recording lasts {seconds:.1f} s: give 1 to 30 s of one person")
+    if not 1.0 <= seconds <= longest + 0.05:
+        raise UserError(f"the recording lasts {seconds:.1f} s: give 1 to {longest:g} s of one person")
     return path
 
 

@@ -13,9 +13,9 @@ from speechgen.service.results import SynthesisResult
 
 from .components import Outcome, figures, said
 
-__all__ = ["delivered", "figures_of", "saved"]
+__all__ = ["delivered", "drawing", "figures_of", "saved"]
 
-_drawing = threading.Lock()
+drawing = threading.Lock()
 """One picture at a time: matplotlib shares its fonts between threads."""
 
 
@@ -34,7 +34,7 @@ def drawn(result: SynthesisResult, folder: Path) -> str:
     Raises:
         UserError: the disk refuses.
     """
-    with _drawing:
+    with drawing:
         return str(result.plot(folder / "speech.png"))
 
 
