@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import tempfile
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +36,7 @@ def build(page: Page) -> None:
             outcome = Outcome.build("Upload a recording, write down what it says, and change a word.")
             words = gr.HTML("", visible=False, elem_id="edit-words")
 
-    def found(data: dict[Any, Any], turn: Turn) -> Generator[Update, None, None]:
+    def found(data: dict[Any, Any], turn: Turn, folder: Path) -> Generator[Update, None, None]:
         job = page.queue.run(_Listening(form.path(data), data[form.old] or ""))
         turn.begin(job)
         for told in page.follow(job, "Finding the words"):
@@ -48,7 +47,7 @@ def build(page: Page) -> None:
         chips = _chips((word.text, word.start, word.stop, False) for word in placed.words)
         yield {outcome.status: note, words: gr.HTML(chips, visible=True), **wanted}
 
-    def edited(data: dict[Any, Any], turn: Turn) -> Generator[Update, None, None]:
+    def edited(data: dict[Any, Any], turn: Turn, folder: Path) -> Generator[Update, None, None]:
         yield {**outcome.cleared(), words: gr.HTML("", visible=False)}
         job = page.queue.run(_Work(EditRequest.checked(form.content(data))))
         turn.begin(job)
@@ -58,10 +57,9 @@ def build(page: Page) -> None:
         changed = {(place.new_start, place.new_stop) for place in result.regions}
         chips = _chips((w.label, w.start, w.stop, (w.start, w.stop) in changed) for w in result.new_words)
         seed = {form.seed: result.seed} if data[form.chance] else {}
-        with tempfile.TemporaryDirectory(prefix="speechgen-") as folder:
-            shown = _shown(result, outcome, Path(folder))
-            yield {**next(shown), words: gr.HTML(chips, visible=bool(chips)), **seed}
-            yield from shown
+        shown = _shown(result, outcome, folder)
+        yield {**next(shown), words: gr.HTML(chips, visible=bool(chips)), **seed}
+        yield from shown
 
     page.wire(f"{TITLE}: words", form.find, form.stop, outcome.status, found, form.inputs, [words, form.new])
     page.wire(TITLE, form.begin, form.stop, outcome.status, edited, form.inputs, [*outcome.parts, words, form.seed])
@@ -103,7 +101,7 @@ class _Form:
             stop = gr.Button("Stop", elem_classes="halt", interactive=False, min_width=80)
         with gr.Accordion("Advanced", open=False, elem_classes="advanced"):
             with gr.Row():
-                seed = gr.Number(0, label="Seed", info=_about("seed"), minimum=0, maximum=LARGEST_SEED, precision=0)
+                seed = gr.Number(0, label="Seed", info=_about("seed"), minimum=0, maximum=LARGEST_SEED, precision=0, step=1)
                 chance = gr.Checkbox(True, label="New seed each time", info="Off: the seed beside is used again")
             with gr.Row():
                 candidates = gr.Slider(1, 16, 4, step=1, label="Candidates", info=_about("candidates"), min_width=200)
@@ -150,7 +148,13 @@ class _Form:
 
 def _text(label: str, placeholder: str, name: str) -> gr.Textbox:
     return gr.Textbox(
-        label=label, placeholder=placeholder, lines=2, max_lines=8, max_length=MAX_CHARACTERS, elem_classes="words", elem_id=name
+        label=label,
+        placeholder=placeholder,
+        lines=2,
+        max_lines=8,
+        max_length=MAX_CHARACTERS,
+        elem_classes="words",
+        elem_id=name,
     )
 
 
@@ -186,7 +190,7 @@ class _Work:
 def _chips(words: Iterable[tuple[str, float, float, bool]]) -> str:
     """Words and their seconds side by side; new ones stand out."""
     items = [
-        f'<li{" class=new" if new else ""}>{html.escape(text)}<small>{start:.2f}–{stop:.2f}</small></li>'
+        f"<li{' class=new' if new else ''}>{html.escape(text)}<small>{start:.2f}–{stop:.2f}</small></li>"
         for text, start, stop, new in words
     ]
     return f'<ol class="spoken-words">{"".join(items)}</ol>' if items else ""

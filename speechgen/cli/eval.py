@@ -24,17 +24,23 @@ _Paths, _Texts = list[Path] | None, list[str] | None
 
 
 def evaluate(
-    what: Annotated[Literal["vocoders", "edit"] | None, typer.Argument(help="Copies, or edits, of recordings in --audio.")] = None,
+    what: Annotated[
+        Literal["vocoders", "edit"] | None, typer.Argument(help="Copies, or edits, of recordings in --audio.")
+    ] = None,
     pipeline: Annotated[str, typer.Option("--pipeline", help="Name, or path of a pipeline's YAML.")] = "default",
     sentences: Annotated[Path | None, typer.Option("--sentences", help="One sentence a line; default: 20 built in.")] = None,
     ref: Annotated[_Paths, typer.Option("--ref", help="Recording of a voice; repeatable. Default: the example voices.")] = None,
     ref_text: Annotated[_Texts, typer.Option("--ref-text", help="What each --ref says, or @FILE; repeatable.")] = None,
     changes: Annotated[_Texts, typer.Option("--set", help="Change a setting: --set acoustic.steps=6; repeatable.")] = None,
-    vocoder: Annotated[_Texts, typer.Option("--vocoder", help="NAME or NAME:steps=25; repeatable. Default: all installed.")] = None,
+    vocoder: Annotated[
+        _Texts, typer.Option("--vocoder", help="NAME or NAME:steps=25; repeatable. Default: all installed.")
+    ] = None,
     audio: Annotated[Path | None, typer.Option("--audio", help="Folder of recordings; with metadata, for edit.")] = None,
     tokenizer: Annotated[str | None, typer.Option("--tokenizer", help="Measure this tokenizer's tokens in --data.")] = None,
     data: Annotated[Path | None, typer.Option("--data", help="Prepared corpus that holds its tokens.")] = None,
-    stages: Annotated[Path | None, typer.Option("--stages", help="Folder with metadata: what each stage loses of voices.")] = None,
+    stages: Annotated[
+        Path | None, typer.Option("--stages", help="Folder with metadata: what each stage loses of voices.")
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", min=0, help="Use only the first sentences or files; 0: all.")] = 0,
     opinions: Annotated[bool, typer.Option("--opinions/--no-opinions", help="Predict opinion scores (DNSMOS) too.")] = True,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the clips, report.md and report.json.")] = None,

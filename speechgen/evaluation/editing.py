@@ -65,7 +65,7 @@ class Stretch(NamedTuple):
 
 
 Edit = Callable[[Path, str, str, Path], tuple[Sequence[Stretch], float]]
-"""(recording, its text, new text, where to write) to what was changed, and the seconds of work. UserError: it cannot be done."""
+"""(recording, its text, new text, where to write) to what was changed, and seconds of work. UserError: it cannot be done."""
 
 
 @dataclass(frozen=True)
@@ -220,7 +220,7 @@ def evaluate_editing(
     kinds = {kind: [one for one in judged if one.proposal.kind == kind] for kind in KINDS}
     told = [
         settings,
-        f"WER: pocketsphinx {version('pocketsphinx')} en-us, trigram over the sentences before and after, jiwer {version('jiwer')}",
+        f"WER: pocketsphinx {version('pocketsphinx')} en-us, trigram over all sentences, old and new, jiwer {version('jiwer')}",
         f"SIM: resemblyzer {version('resemblyzer')}, against the recording as it was",
     ]
     return EditReport(
