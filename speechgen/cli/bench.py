@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from speechgen.cli.bench_e2 import bench_e2
 from speechgen.cli.bench_serve import bench_serve
-from speechgen.cli.console import progress_bar, use_offline
+from speechgen.cli.console import print_table, progress_bar, use_offline
 from speechgen.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ bench = typer.Typer(help="Measure speed and memory on this machine.", no_args_is
 
 
 bench.command("serve")(bench_serve)
+bench.command("e2")(bench_e2)
 
 
 @bench.callback()
@@ -117,7 +118,7 @@ def _print_vocoders(report: VocoderBench) -> None:
         ]
         for name, speed in report.vocoders.items()
     ]
-    _print_table(["", "rtf p50", "rtf p95", "MAC/s of sound", "of GEMM peak", "memory", "parameters"], rows)
+    print_table(["", "rtf p50", "rtf p95", "MAC/s of sound", "of GEMM peak", "memory", "parameters"], rows)
     threads = "" if report.threads == 1 else "s"
     typer.echo(
         f"{report.runs} runs of {report.seconds:g} s in turns; GEMM peak {report.gemm_flops / 1e9:.0f} GFLOP/s (float32); "
@@ -132,7 +133,7 @@ def _print_vocoders(report: VocoderBench) -> None:
 def _print(report: BenchReport) -> None:
     """Print the table, and below it under which conditions it was measured."""
     other = report.comparison
-    _print_table(["", report.pipeline] + ([other.name] if other else []), _rows(report))
+    print_table(["", report.pipeline] + ([other.name] if other else []), _rows(report))
     texts, threads = ("" if count == 1 else "s" for count in (report.texts, report.threads))
     typer.echo(
         f"{report.texts} text{texts}, {report.runs} runs, voice {report.voice}; {report.device}, "
@@ -140,29 +141,6 @@ def _print(report: BenchReport) -> None:
     )
     if other:
         typer.echo(f"{other.name}: {other.how}")
-
-
-def _print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print labels at the left and figures at the right, dressed on a terminal."""
-    if sys.stdout.isatty():
-        from rich.box import SIMPLE_HEAD
-        from rich.console import Console
-        from rich.table import Table
-
-        table = Table(*heads, box=SIMPLE_HEAD)
-        for column in table.columns[1:]:
-            column.justify = "right"
-        for row in rows:
-            table.add_row(*row)
-        Console().print(table)
-        return
-    widths = [max(len(row[index]) for row in (heads, *rows)) for index in range(len(heads))]
-    for row in (heads, *rows):
-        label, *cells = (
-            cell.rjust(width) if index else cell.ljust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        typer.echo("  ".join((label, *cells)).rstrip())
 
 
 def _rows(report: BenchReport) -> list[list[str]]:

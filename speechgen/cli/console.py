@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,7 +13,17 @@ import typer
 
 from speechgen.core.errors import UserError
 
-__all__ = ["check_folder", "note", "output_path", "progress_bar", "read_text", "read_transcript", "use_offline", "warn"]
+__all__ = [
+    "check_folder",
+    "note",
+    "output_path",
+    "print_table",
+    "progress_bar",
+    "read_text",
+    "read_transcript",
+    "use_offline",
+    "warn",
+]
 
 FORMATS = ("wav", "flac", "ogg", "mp3")
 """The keys of audio.io.FORMATS, repeated because importing that file loads torch; a test compares them."""
@@ -114,3 +124,26 @@ def progress_bar(label: str, *, quiet: bool) -> Iterator[Callable[[int, int], No
     ) as bar:
         task = bar.add_task(label, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print labels at the left and figures at the right, dressed on a terminal."""
+    if sys.stdout.isatty():
+        from rich.box import SIMPLE_HEAD
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(*heads, box=SIMPLE_HEAD)
+        for column in table.columns[1:]:
+            column.justify = "right"
+        for row in rows:
+            table.add_row(*row)
+        Console().print(table)
+        return
+    widths = [max(len(row[index]) for row in (heads, *rows)) for index in range(len(heads))]
+    for row in (heads, *rows):
+        label, *cells = (
+            cell.rjust(width) if index else cell.ljust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        typer.echo("  ".join((label, *cells)).rstrip())

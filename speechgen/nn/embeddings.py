@@ -22,5 +22,7 @@ class TimeEmbedding(nn.Module):
         """Map t [B] in [0, 1] to [B, D]."""
         steps = torch.arange(self.num_frequencies, device=t.device) / (self.num_frequencies - 1)
         angles = 1000 * t[:, None].float() * torch.exp(-math.log(10000) * steps)
-        embedded: Tensor = self.perceptron(torch.cat((angles.sin(), angles.cos()), dim=-1))
+        waves = torch.cat((angles.sin(), angles.cos()), dim=-1)
+        first = self.perceptron[0]
+        embedded: Tensor = self.perceptron(waves.to(first.weight.dtype) if isinstance(first, nn.Linear) else waves)
         return embedded

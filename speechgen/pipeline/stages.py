@@ -16,6 +16,7 @@ from speechgen.core import checkpoint, registry
 from speechgen.core.checkpoint import CheckpointInfo
 from speechgen.core.config import StrictModel, apply_overrides, read_yaml, validate
 from speechgen.core.errors import UserError
+from speechgen.nn.packed import Precision, hasten
 from speechgen.pipeline.hearing import WordListener
 from speechgen.pipeline.speaking import Stages
 from speechgen.pipeline.text_stages import Hear, TextStages
@@ -72,6 +73,8 @@ class PipelineConfig(StrictModel):
     prompt_seconds: float = Field(6.0, ge=1.0, le=30.0, description="how much of the reference is used as the prompt")
     match: float = Field(0.0, ge=0, le=1, description="how far each voice's sound is moved to the statistics of its reference")
     max_tries: int = Field(4, ge=1, le=10, description="how often a piece whose sound is faulty is spoken at most")
+    precision: Precision = Field("float32", description="of the products of the model that reads characters: less is faster")
+    compile: bool = Field(False, description="compile that model when it first speaks; on a GPU into CUDA graphs")
     max_characters: int = Field(200, ge=20, le=1000, description="longer text is spoken in pieces of at most this length")
 
 
@@ -176,12 +179,15 @@ def load_stages(
     options = {slot: registry.get(info.model).options for slot, info in infos.items() if slot != "tokenizer"}
     for slot, known in options.items():
         validate(known, getattr(config, slot), f"{source}: {slot}")
-    loaded = {slot: checkpoint.load(folder, device).generator() for slot, folder in folders.items()}
-    if "text_to_mel" in loaded:
+    if "text_to_mel" in folders:
+        checkpoints = {slot: checkpoint.load(folder, device) for slot, folder in folders.items()}
+        hasten(checkpoints["text_to_mel"].network, config.precision, device, compiled=config.compile)
+        loaded = {slot: each.generator() for slot, each in checkpoints.items()}
         if hear is None and "tokenizer" in loaded:
             hear = WordListener(loaded["tokenizer"])
         mel = infos["text_to_mel"].mel
         return TextStages(**loaded, mel=mel, options=options, device=device, hear=hear)
+    loaded = {slot: checkpoint.load(folder, device).generator() for slot, folder in folders.items()}
     speaking = validate(options["acoustic"], config.acoustic, source)
     return TokenStages(
         **loaded, mel=infos["acoustic"].mel, options=options, device=device, match=config.match, acoustic_options=speaking

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from speechgen.core.config import StrictModel
 from speechgen.core.types import MelSettings
@@ -22,7 +22,9 @@ class F5Config(StrictModel):
     """E2 TTS is the backbone `unet` without text layers, F5-TTS the backbone `dit` with some."""
 
     mel: MelSettings = Field(MelSettings(), description="the mel it generates")
-    vocabulary: tuple[str, ...] = Field(LETTERS, min_length=1, description="symbols of the text, as in a published vocab.txt")
+    vocabulary: tuple[str, ...] = Field(
+        LETTERS, min_length=1, description="symbols of the text, as in a published vocab.txt; or: letters, phonetic"
+    )
     backbone: Literal["unet", "dit"] = Field("dit", description="unet: E2 TTS (section 3.1); dit: F5-TTS (section 3.2)")
     width: int = Field(256, description="width D")
     depth: int = Field(6, description="transformer blocks; even for unet, whose second half receives skips from the first")
@@ -41,6 +43,11 @@ class F5Config(StrictModel):
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout in training")
     mel_mean: float = Field(0.0, description="mean of log-mel values in the training data; published weights: 0")
     mel_scale: float = Field(1.0, gt=0, description="standard deviation of log-mel values; published weights: 1")
+
+    @field_validator("vocabulary", mode="before")
+    @classmethod
+    def _named(cls, given: object) -> object:
+        return {"letters": LETTERS, "phonetic": PHONETIC}.get(given, given) if isinstance(given, str) else given
 
     @model_validator(mode="after")
     def _check(self) -> F5Config:

@@ -80,8 +80,8 @@ class F5Generator:
         read = self.network.read(text, text_lengths, lengths, hidden)
 
         def velocity(x: Tensor, t: Tensor) -> Tensor:
-            x, t = x.repeat(count, 1, 1), t.repeat(count)
-            made = self.network(x, branches, text, text_lengths, hidden, t, lengths, read)
+            # The flow time is that of all rows: what it modulates is computed once.
+            made = self.network(x.repeat(count, 1, 1), branches, text, text_lengths, hidden, t, lengths, read)
             return made if count == 1 else guide(*made.chunk(2), options.guidance)
 
         return integrate(velocity, noise, flow_times(options.steps, options.sway), method=options.method, progress=progress)

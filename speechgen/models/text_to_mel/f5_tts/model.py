@@ -97,7 +97,7 @@ class F5TTS(nn.Module):
             noisy: [B, T, M] normalised mel at flow time t; T is the largest of `lengths`.
             visible: [B, T, M] the known mel, zeros where it is to be generated.
             text, text_lengths, hidden: see `read`.
-            t: [B] in [0, 1].
+            t: [B] in [0, 1], or [1] for all rows.
             lengths: [B] real frames.
             read: what `read` returns, if it is known already.
 
@@ -106,12 +106,14 @@ class F5TTS(nn.Module):
         """
         valid = valid_mask(lengths, noisy.shape[1])
         read = self.read(text, text_lengths, lengths, hidden) if read is None else read
-        x = self.project(torch.cat((noisy, visible, read), dim=-1))  # [B, T, D]
+        x = torch.cat((noisy, visible, read), dim=-1).to(self.symbols.weight.dtype)
+        x = self.project(x)  # [B, T, D]
         x = x + self.position(x, valid)
-        time = self.time(t).to(x.dtype)  # [B, D]
+        time = self.time(t)  # [B, D]
         head_width = self.config.width // self.config.num_heads
         if self.config.backbone == "unet":
-            x, valid = torch.cat((time[:, None], x), dim=1), F.pad(valid, (1, 0), value=True)
+            x = torch.cat((time[:, None].expand(len(x), 1, -1), x), dim=1)
+            valid = F.pad(valid, (1, 0), value=True)
             angles = rotary_angles(x.shape[1], head_width, x.device)
             x = self.norm(through_u(self.blocks, self.merges, x, valid, angles))[:, 1:]
         else:
@@ -120,7 +122,7 @@ class F5TTS(nn.Module):
                 x = block(x, valid, angles, time)
             x = self.norm(x, time)
         made: Tensor = self.out(x)
-        return made
+        return made.to(noisy.dtype)
 
     def normalized(self, mel: Tensor) -> Tensor:
         """Log-mel values as the network has them."""

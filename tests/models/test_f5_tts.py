@@ -1,0 +1,121 @@
+"""F5-TTS: duration, prompts without a text (E2 TTS X1), phonemes among the characters (X2)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from speechgen.core.errors import UserError
+from speechgen.core.protocols import Batch
+from speechgen.core.random import generator
+from speechgen.core.types import Text
+from speechgen.models.text_to_mel.f5_tts.config import PHONETIC, F5Config, F5ObjectiveConfig, F5Options
+from speechgen.models.text_to_mel.f5_tts.generate import SHORT_SPEED, F5Generator
+from speechgen.models.text_to_mel.f5_tts.model import F5TTS
+from speechgen.models.text_to_mel.f5_tts.objective import F5Objective
+from speechgen.text.phonemes import Phonemizer
+from speechgen.text.vocabulary import ENGLISH
+from tests.models.systems import batch, build, mel
+
+WORDS = "Don't stop here."
+
+
+def tiny(**changes) -> tuple[F5TTS, F5Config]:
+    torch.manual_seed(0)
+    config = F5Config.tiny().model_copy(update={"vocabulary": PHONETIC, **changes})
+    network = F5TTS(config)
+    with torch.no_grad():
+        for value in network.parameters():
+            value.add_(0.05 * torch.randn_like(value))
+    return network, config
+
+
+def told(text: str) -> Text:
+    return Text(torch.tensor([[PHONETIC.index(letter) for letter in text]]).long(), torch.tensor([len(text)]))
+
+
+def generate(network: F5TTS, config: F5Config, said: str, text: str = "twelve bytes", **options) -> torch.Tensor:
+    asked = F5Options(steps=2, **options)
+    made = F5Generator(network.eval(), config).generate(told(text), mel(30), told(said), options=asked, rng=generator(0))
+    return made.values
+
+
+def test_the_text_takes_as_long_as_the_prompt_did_for_as_many_bytes():
+    network, config = tiny()
+    assert generate(network, config, "ten bytes!").shape[1] == 36
+    assert generate(network, config, "ten bytes!", speed=2.0).shape[1] == 18
+    assert generate(network, config, "ten bytes!", "Yes. ").shape[1] == int(15 / SHORT_SPEED), "a word is not swallowed"
+    assert generate(network, config, "ten bytes!", "[twɛlv] bytes").shape[1] == 33, "brackets take no time"
+
+
+def test_a_model_of_prompts_without_text_does_not_see_it_and_takes_the_pace_from_it():
+    network, config = tiny(untold_prompt=True)
+    one, other = (generate(network, config, said) for said in ("ten bytes!", "others ten"))
+    assert torch.equal(one, other), "as long, and the text itself unseen"
+    assert generate(network, config, "").shape[1] == int(12 / 15 * config.mel.frame_rate)
+    assert generate(network, config, "five!").shape[1] == 2 * one.shape[1]
+    known, config = tiny()
+    assert not torch.equal(*(generate(known, config, said) for said in ("ten bytes!", "others ten")))
+    assert (
+        F5Generator(known, config).reads_prompt_text and not F5Generator(network, tiny(untold_prompt=True)[1]).reads_prompt_text
+    )
+
+
+def test_a_prompt_without_text_is_another_recording_of_the_speaker_and_is_not_learnt():
+    network, config = tiny(untold_prompt=True)
+    objective = F5Objective(network, config, F5ObjectiveConfig(drop_prompt=0, drop_all=0))
+    assert objective.fields == ("mel", "characters", "reference")
+    given = batch(objective.fields)
+    seen = []
+    network.register_forward_pre_hook(lambda module, inputs: seen.append(inputs))
+    (update,) = objective.updates(given, 0, generator(0))
+    update.loss.backward()
+    noisy, visible, _, text_lengths, *_, lengths = seen[0]
+    assert lengths.tolist() == [45, 47] and text_lengths.tolist() == [11, 6]
+    shown = network.normalized(given["reference"])
+    assert torch.equal(visible[0, :20], shown[0, :20]) and not visible[0, 20:].any()
+    assert torch.equal(visible[1, :31], shown[1, :31]) and not visible[1, 31:].any()
+
+
+def spoken() -> Batch:
+    """Two rows of the same words."""
+    given = batch(("mel", "characters", "phonemes"))
+    phonemes = torch.tensor(ENGLISH.encode(Phonemizer("en-us")(WORDS)))
+    fields = {
+        "characters": torch.tensor([[ord(letter) for letter in WORDS]] * 2),
+        "phonemes": torch.stack((phonemes, phonemes)),
+    }
+    lengths = {"characters": torch.tensor([len(WORDS)] * 2), "phonemes": torch.tensor([len(phonemes)] * 2)}
+    return replace(given, fields={**given.fields, **fields}, lengths={**given.lengths, **lengths})
+
+
+def test_words_are_learnt_by_their_phonemes_now_and_then():
+    network, config = tiny()
+    objective = F5Objective(network, config, F5ObjectiveConfig(phonemes=0.5))
+    assert objective.fields == ("mel", "characters", "phonemes")
+    seen = set()
+    for seed in range(12):
+        ids, lengths = objective._text(spoken(), generator(seed))
+        seen |= {"".join(PHONETIC[i] for i in row[:n].tolist()) for row, n in zip(ids, lengths, strict=True)}
+    assert WORDS in seen and "[dˈoʊnt] [stˈɑːp] [hˈɪɹ]." in seen
+    assert all(text.count("[") == text.count("]") <= 3 for text in seen) and len(seen) > 4
+    (update,) = objective.updates(spoken(), 0, generator(0))
+    assert update.loss.isfinite()
+
+
+def test_phonemes_need_a_vocabulary_that_has_them():
+    system = build("f5_tts")
+    with pytest.raises(UserError, match="needs a vocabulary with phonemes"):
+        F5Objective(system.network, system.config, F5ObjectiveConfig(phonemes=0.15))
+
+
+def test_a_vocabulary_has_a_name_in_recipes():
+    assert F5Config.model_validate({"vocabulary": "phonetic"}).vocabulary == PHONETIC
+    assert F5Config.model_validate({"vocabulary": ["a", "b"]}).vocabulary == ("a", "b")
+
+
+def test_every_phoneme_of_english_can_be_written():
+    written = "".join(ENGLISH.symbols[index] for index in ENGLISH.phone_ids)
+    assert set(written) <= set(PHONETIC) and len(set(PHONETIC)) == len(PHONETIC)
