@@ -88,8 +88,10 @@ def convert(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for key, value in published.items():
         if match := _QUERY.match(key):
             index, kind = match[1] or match[2], match[3]
-            parts = [published[key.replace("to_q", name)] for name in ("to_q", "to_k", "to_v")]
-            state[f"blocks.{index}.attention.qkv.{kind}"] = torch.cat(parts)
+            names = [key.replace("to_q", name) for name in ("to_q", "to_k", "to_v")]
+            if missing := [name for name in names if name not in published]:
+                raise UserError(f"the weights lack {', '.join(missing)}: is the file whole?")
+            state[f"blocks.{index}.attention.qkv.{kind}"] = torch.cat([published[name] for name in names])
         elif match := _MERGE.match(key):
             state[f"merges.{int(match[1]) - depth // 2}.weight"] = value
         elif key not in _CONSTANTS and ".to_k." not in key and ".to_v." not in key:

@@ -20,6 +20,7 @@ ABOUT = About(
     origin="huggingface.co/charactr/vocos-mel-24khz",
     licence="MIT",
     files=("model.safetensors", "pytorch_model.bin"),
+    pulls={"vocos-mel-24khz": "charactr/vocos-mel-24khz"},
 )
 _CONSTANTS = ("feature_extractor.", "head.istft.window")
 

@@ -27,6 +27,7 @@ __all__ = [
     "find_pipeline",
     "find_voice",
     "home",
+    "licence",
     "pipelines",
     "voices",
 ]
@@ -88,6 +89,14 @@ def checkpoints() -> dict[str, Path]:
     """Folder of every checkpoint by name."""
     found = [path.parent for place in _places() for path in sorted(place.checkpoints.glob("*/config.json"))]
     return _collect([(folder.name, folder) for folder in found])
+
+
+def licence(folder: Path) -> str | None:
+    """Return the licence of a checkpoint's weights as its card names it, None if it does not."""
+    card = folder / "card.md"
+    text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
+    found = re.search(r"Licen[cs]e of the weights\W*[:\s]\W*([\w.-]*\w)", text)
+    return found[1] if found else None
 
 
 def pipelines() -> dict[str, Path]:

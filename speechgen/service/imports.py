@@ -1,4 +1,8 @@
-"""Published weights into a checkpoint of this project: `speechgen models import FAMILY SOURCE --name NAME`."""
+"""Published weights into a checkpoint of this project, and a pipeline if they can speak.
+
+speechgen models import FAMILY SOURCE --name NAME     from a file, a folder, or the hub
+speechgen models pull NAME                            the same for those with a name of their own
+"""
 
 from __future__ import annotations
 
@@ -12,31 +16,72 @@ import torch
 from speechgen import published
 from speechgen.core import checkpoint, registry
 from speechgen.core.errors import UserError, unknown
+from speechgen.core.spec import ModelSpec
 from speechgen.core.types import MelSettings
-from speechgen.published import About
-from speechgen.service import catalog
+from speechgen.published import About, Imported
+from speechgen.service import catalog, hub
 
-__all__ = ["ImportedCheckpoint", "import_published"]
+__all__ = ["ImportedCheckpoint", "Pullable", "import_published", "pull", "pullable"]
 
-_HUB_ID = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
+VOCODERS = ("vocos-mel-24khz", "default-vocoder")
+"""What renders the mels of imported models: the first that is here."""
+TOKENIZER = "default-tokenizer"
 
 
 @dataclass(frozen=True)
 class ImportedCheckpoint:
-    """Where the checkpoint lies, how many parameters it has, and what the user should know."""
+    """Where the checkpoint lies, how many parameters it has, what the user should know, and its pipeline if it has one."""
 
     folder: Path
     parameters: int
     notes: tuple[str, ...]
+    pipeline: Path | None = None
+
+
+@dataclass(frozen=True)
+class Pullable:
+    """Published weights that `pull` knows by name."""
+
+    name: str
+    family: str
+    address: str
+    licence: str
+
+    @property
+    def commercial(self) -> bool:
+        """Whether the licence lets the weights be used for money."""
+        return "-NC" not in self.licence
+
+
+def pullable() -> dict[str, Pullable]:
+    """Everything that can be pulled, by name."""
+    found = {}
+    for family in published.families():
+        about = _about(family)
+        found |= {name: Pullable(name, family, address, about.licence) for name, address in about.pulls.items()}
+    return found
+
+
+def pull(name: str) -> ImportedCheckpoint:
+    """Fetch published weights by name, compare their hashes, and import them under that name.
+
+    Raises:
+        UserError: there is no such name, it is here already, or the hub cannot be reached; says what to copy where.
+    """
+    known = pullable()
+    if name not in known:
+        raise unknown("name to pull", name, known)
+    wanted = known[name]
+    return import_published(wanted.family, wanted.address, name)
 
 
 def import_published(family: str, source: str, name: str) -> ImportedCheckpoint:
-    """Write a checkpoint from published weights into the user's own folder.
+    """Write a checkpoint from published weights into the user's own folder; for one that speaks text, a pipeline, too.
 
     Args:
         family: a file of `speechgen/published`.
         source: a file or folder in the published layout, or the id of a repository of the Hugging Face hub.
-        name: of the checkpoint.
+        name: of the checkpoint, and of the pipeline.
 
     Raises:
         UserError: the family is unknown, the name taken, the source missing, damaged or something else.
@@ -48,14 +93,10 @@ def import_published(family: str, source: str, name: str) -> ImportedCheckpoint:
     folder = catalog.home() / "checkpoints" / name
     if folder.exists():
         raise UserError(f"{folder} exists: choose another --name, or remove it")
-    module = importlib.import_module(f"speechgen.published.{family}")
-    about: About = module.ABOUT
-    made = module.read(_local(source, about))
+    about = _about(family)
+    made: Imported = importlib.import_module(f"speechgen.published.{family}").read(_local(family, source, about, name))
     spec = registry.get(about.model)
-    try:
-        spec.build(made.config).load_state_dict(made.state, strict=True)
-    except (RuntimeError, ValueError) as error:
-        raise UserError(f"{source} does not fit {about.model}: {' '.join(str(error).split())[:300]}") from error
+    _check(made, spec, source, about)
     info = checkpoint.CheckpointInfo(
         format=checkpoint.FORMAT,
         model=about.model,
@@ -67,10 +108,53 @@ def import_published(family: str, source: str, name: str) -> ImportedCheckpoint:
     checkpoint.save(folder, info, made.state, dtype=torch.float32)
     parameters = sum(value.numel() for value in made.state.values())
     checkpoint.write_text_atomically(folder / "card.md", _card(name, about, family, source, parameters))
-    return ImportedCheckpoint(folder, parameters, made.notes)
+    pipeline = _write_pipeline(name) if spec.role == "text_to_mel" else None
+    return ImportedCheckpoint(folder, parameters, made.notes, pipeline)
 
 
-def _local(source: str, about: About) -> Path:
+def _about(family: str) -> About:
+    about: About = importlib.import_module(f"speechgen.published.{family}").ABOUT
+    return about
+
+
+def _check(made: Imported, spec: ModelSpec, source: str, about: About) -> None:
+    """Refuse weights that are not all of the model's, saying which differ; nothing is computed for it."""
+    with torch.device("meta"):
+        wanted = spec.build(made.config).state_dict()
+    missing = sorted(wanted.keys() - made.state.keys())
+    strange = sorted(made.state.keys() - wanted.keys())
+    shaped = [key for key in sorted(wanted.keys() & made.state.keys()) if wanted[key].shape != made.state[key].shape]
+    faults = [
+        f"{fault} {', '.join(keys[:3])}{f' and {len(keys) - 3} more' if len(keys) > 3 else ''}"
+        for fault, keys in (("it lacks", missing), ("it has, unknown here,", strange), ("of another shape are", shaped))
+        if keys
+    ]
+    if faults:
+        raise UserError(f"{source} does not fit {about.model}: {'; '.join(faults)} (our names)")
+
+
+def _write_pipeline(name: str) -> Path | None:
+    """Write a pipeline around a checkpoint from characters to mel; None if its name is taken or nothing here renders."""
+    known = catalog.checkpoints()
+    vocoder = next((each for each in VOCODERS if each in known), None)
+    path = catalog.home() / "pipelines" / f"{name}.yaml"
+    if name in catalog.pipelines() or vocoder is None:
+        return None
+    tokenizer = f", tokenizer: {TOKENIZER}" if TOKENIZER in known else ""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    checkpoint.write_text_atomically(
+        path,
+        f"# {name} as published: characters and a prompt -> mel -> waveform.\n#\n"
+        f'#   speechgen synth --pipeline {name} --ref VOICE.wav --ref-text "What it says." --text "Hello." -o out.wav\n'
+        f"checkpoints: {{text_to_mel: {name}, vocoder: {vocoder}{tokenizer}}}\n"
+        "text_to_mel: {steps: 16, guidance: 2.0}\n"
+        "prompt_seconds: 12\n"
+        "precision: float32   # bfloat16 and int8 are faster: speechgen bench e2\n",
+    )
+    return path
+
+
+def _local(family: str, source: str, about: About, name: str) -> Path:
     """The source on this machine; what is only on the hub is fetched.
 
     Raises:
@@ -79,21 +163,22 @@ def _local(source: str, about: About) -> Path:
     path = Path(source)
     if path.exists():
         return path
-    by_hand = f"copy {' or '.join(about.files)} of {about.origin} into a folder and give that folder"
-    if not re.fullmatch(_HUB_ID, source):
+    address = about.pulls.get(name, "")
+    folder = hub.split_address(address)[1] if address else ""
+    weights = [pattern for pattern in about.files if pattern.endswith(hub.WEIGHTS)]
+    others = [pattern for pattern in about.files if pattern not in weights]
+    files = " and ".join([" or ".join(weights), *others])
+    origin = f"huggingface.co/{address}" if address else about.origin
+    by_hand = (
+        f"copy {files} of {origin} into a folder{f' {folder}' if folder else ''} and run: "
+        f"speechgen models import {family} {folder or 'FOLDER'} --name {name}"
+    )
+    if not re.fullmatch(hub.ADDRESS, source) and source not in about.pulls.values():
         raise UserError(f"no file or folder {source}: {by_hand}")
     try:
-        from huggingface_hub import snapshot_download
-    except ImportError as error:
-        raise UserError(
-            f"{source} is not a folder here, and the hub needs pip install huggingface_hub; or {by_hand}"
-        ) from error
-    try:
-        return Path(snapshot_download(source, allow_patterns=list(about.files)))
-    except (OSError, ValueError, RuntimeError) as error:  # what the hub and its connection raise is among them
-        raise UserError(
-            f"{source} is not a folder here, and the hub did not give it ({type(error).__name__}): {by_hand}"
-        ) from error
+        return hub.fetch(source, about.files)
+    except hub.Unreachable as error:
+        raise UserError(f"{source} is not a folder here, and the hub did not give it ({error}): {by_hand}") from error
 
 
 def _card(name: str, about: About, family: str, source: str, parameters: int) -> str:
