@@ -77,6 +77,16 @@ class PipelineConfig(StrictModel):
     compile: bool = Field(False, description="compile that model when it first speaks; on a GPU into CUDA graphs")
     max_characters: int = Field(200, ge=20, le=1000, description="longer text is spoken in pieces of at most this length")
 
+    @model_validator(mode="after")
+    def _check(self) -> PipelineConfig:
+        given = self.checkpoints.slots
+        idle = [slot for slot in ("semantic", "acoustic", "text_to_mel") if slot not in given and getattr(self, slot)]
+        if "text_to_mel" not in given:
+            idle += [name for name in ("precision", "compile") if name in self.model_fields_set]
+        if idle:
+            raise ValueError(f"{', '.join(idle)} set what this pipeline of {', '.join(given)} does not have: leave it out")
+        return self
+
 
 def read_config(path: Path, overrides: Sequence[str] = ()) -> PipelineConfig:
     """Read a pipeline's YAML, strictly; its options are checked when the models are known, by `load_stages`.

@@ -55,7 +55,7 @@ class Pullable:
 
 def pullable() -> dict[str, Pullable]:
     """Everything that can be pulled, by name."""
-    found = {}
+    found: dict[str, Pullable] = {}
     for family in published.families():
         about = _about(family)
         found |= {name: Pullable(name, family, address, about.licence) for name, address in about.pulls.items()}

@@ -120,6 +120,19 @@ def test_checkpoints_that_make_no_pipeline_are_refused_before_weights_are_read(h
         stages.load_stages(stages.read_config(path), lambda name: home / "checkpoints" / name, torch.device("cpu"))
 
 
+@pytest.mark.parametrize(
+    ("pipeline", "change", "said"),
+    [
+        ("tiny", "precision=int8", "precision set what this pipeline of tokenizer, semantic, acoustic, vocoder does not have"),
+        ("tiny-reader", "acoustic.steps=3", "acoustic set what this pipeline of tokenizer, text_to_mel, vocoder does not have"),
+        ("tiny-reader", "precision=int4", "precision: .*'float32', 'bfloat16' or 'int8'"),
+    ],
+)
+def test_settings_that_would_do_nothing_are_refused(home, pipeline, change, said):
+    with pytest.raises(UserError, match=said):
+        stages.read_config(home / "pipelines" / f"{pipeline}.yaml", [change])
+
+
 def test_a_whisper_is_used_only_if_it_is_here(home, recording, monkeypatch):
     pytest.importorskip("transformers").pipeline  # noqa: B018  the module replaces itself when it is first asked
     assert whisper.find_whisper() is None and whisper.local_whisper(torch.device("cpu")) is None
