@@ -135,9 +135,12 @@ def test_a_new_seed_each_time_is_shown_and_can_be_used_again(open_page: Callable
     assert page.locator("#seed input").first.input_value() == seed(page)
 
 
-def test_an_uploaded_reference_is_the_voice(open_page: Callable[..., Any], reference: Path):
+@pytest.mark.parametrize("format", ["wav", "flac", "ogg", "mp3"])
+def test_an_uploaded_reference_is_the_voice(open_page: Callable[..., Any], reference: Path, tmp_path: Path, format: str):
+    soundfile.write(tmp_path / f"my voice.{format}", *soundfile.read(reference))
     page = open_page()
-    page.locator(".recording input[type=file]").first.set_input_files(reference)
+    page.locator(".recording input[type=file]").first.set_input_files(tmp_path / f"my voice.{format}")
+    page.locator(".transcript:visible").wait_for()
     page.locator(".recording audio, .recording #waveform, .recording .waveform-container").first.wait_for(state="attached")
     speak(page, "Good morning.")
     told(page, "Done")
