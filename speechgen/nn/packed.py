@@ -12,6 +12,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from speechgen.core.errors import UserError
+
 __all__ = ["Precision", "hasten", "pack"]
 
 Precision = Literal["float32", "bfloat16", "int8"]
@@ -25,14 +27,19 @@ def hasten(network: nn.Module, precision: Precision, device: torch.device, *, co
         network: in eval mode, on the device.
         precision: of its products. int8 is for CPUs alone, other devices take bfloat16 for it.
         device: where it is. A CPU without oneDNN computes as before.
-        compiled: trace it when it first runs, for each new length again; on a GPU replay its steps as CUDA graphs.
+        compiled: trace it when it first runs, for each new length again, and replay its steps as CUDA graphs. For GPUs alone.
+
+    Raises:
+        UserError: compiling was asked for on another device.
     """
+    if compiled and device.type != "cuda":
+        raise UserError(f"compile is for GPUs, this pipeline runs on {device}: leave it out, or choose --device cuda")
     if device.type == "cpu" and torch.backends.mkldnn.is_available():
         pack(network, precision)
     elif device.type != "cpu" and precision != "float32":
         network.to(torch.bfloat16)
     if compiled:
-        network.compile(mode="reduce-overhead" if device.type == "cuda" else "default")
+        network.compile(mode="reduce-overhead")
 
 
 def pack(network: nn.Module, precision: Precision = "float32") -> nn.Module:

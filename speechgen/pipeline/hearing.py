@@ -23,7 +23,7 @@ NEARBY_WORDS = 8
 class WordListener:
     """Hears common English words: 8,000 of them, each by the phones that espeak-ng gives it and by how common it is.
 
-    The recogniser was trained on phones alone and errs in every fourth; of the words, about every third is wrong.
+    The recogniser was trained on phones alone and errs in every fourth; of the words, two in five are wrong.
     """
 
     def __init__(self, tokenizer: SemanticTokenizer) -> None:

@@ -74,7 +74,7 @@ class PipelineConfig(StrictModel):
     match: float = Field(0.0, ge=0, le=1, description="how far each voice's sound is moved to the statistics of its reference")
     max_tries: int = Field(4, ge=1, le=10, description="how often a piece whose sound is faulty is spoken at most")
     precision: Precision = Field("float32", description="of the products of the model that reads characters: less is faster")
-    compile: bool = Field(False, description="compile that model when it first speaks; on a GPU into CUDA graphs")
+    compile: bool = Field(False, description="compile that model into CUDA graphs when it first speaks; for GPUs")
     max_characters: int = Field(200, ge=20, le=1000, description="longer text is spoken in pieces of at most this length")
 
     @model_validator(mode="after")

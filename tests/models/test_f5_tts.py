@@ -13,7 +13,7 @@ from speechgen.core.random import generator
 from speechgen.core.types import Text
 from speechgen.models.text_to_mel.f5_tts.config import PHONETIC, F5Config, F5ObjectiveConfig, F5Options
 from speechgen.models.text_to_mel.f5_tts.generate import SHORT_SPEED, F5Generator
-from speechgen.models.text_to_mel.f5_tts.model import F5TTS
+from speechgen.models.text_to_mel.f5_tts.model import F5TTS, Prompt, _spread
 from speechgen.models.text_to_mel.f5_tts.objective import F5Objective
 from speechgen.text.phonemes import Phonemizer
 from speechgen.text.vocabulary import ENGLISH
@@ -50,6 +50,27 @@ def test_the_text_takes_as_long_as_the_prompt_did_for_as_many_bytes():
     assert generate(network, config, "ten bytes!", "[twɛlv] bytes").shape[1] == 33, "brackets take no time"
 
 
+@pytest.mark.parametrize(("symbols", "frames"), [(0, 0), (6, 7), (0, 7), (6, 15)], ids=["none", "slow", "untold", "fast"])
+def test_text_that_is_spread_stays_on_its_side_of_the_prompts_end(symbols, frames):
+    """Reference: each frame has the symbol that is spoken at its time, one after another."""
+    x, counts, lengths = torch.arange(1.0, 22.0)[None, :, None], torch.tensor([10]), torch.tensor([19])
+    made = _spread(x, counts, lengths, Prompt(torch.tensor([symbols]), torch.tensor([frames])))[0, :, 0].tolist()
+    own = [1 + frame * symbols // frames if symbols else 0 for frame in range(frames)]
+    rest = [1 + symbols + frame * (10 - symbols) // (19 - frames) for frame in range(19 - frames)]
+    assert made == [*own, *rest, 0, 0]
+    if not frames:
+        assert torch.equal(_spread(x, counts, lengths, None)[0, :, 0], torch.tensor(made))
+
+
+@pytest.mark.parametrize("untold", [False, True])
+def test_the_network_is_told_where_the_prompt_ends(monkeypatch, untold):
+    network, config = tiny(upsample_text=True, untold_prompt=untold)
+    told_of, read = [], network.read
+    monkeypatch.setattr(network, "read", lambda *given: told_of.append(given[-1]) or read(*given))
+    assert generate(network, config, "ten bytes!", speed=0.5).shape[1] == 72
+    assert [(int(each.symbols), int(each.frames)) for each in told_of] == [(0 if untold else 10, 30)]
+
+
 def test_a_model_of_prompts_without_text_does_not_see_it_and_takes_the_pace_from_it():
     network, config = tiny(untold_prompt=True)
     one, other = (generate(network, config, said) for said in ("ten bytes!", "others ten"))
@@ -72,7 +93,8 @@ def test_a_prompt_without_text_is_another_recording_of_the_speaker_and_is_not_le
     network.register_forward_pre_hook(lambda module, inputs: seen.append(inputs))
     (update,) = objective.updates(given, 0, generator(0))
     update.loss.backward()
-    noisy, visible, _, text_lengths, *_, lengths = seen[0]
+    _, visible, _, text_lengths, _, _, lengths, _, prompt = seen[0]
+    assert prompt.symbols.tolist() == [0, 0] and prompt.frames.tolist() == [20, 31]
     assert lengths.tolist() == [45, 47] and text_lengths.tolist() == [11, 6]
     shown = network.normalized(given["reference"])
     assert torch.equal(visible[0, :20], shown[0, :20]) and not visible[0, 20:].any()

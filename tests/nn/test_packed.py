@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from speechgen.core.errors import UserError
 from speechgen.models.text_to_mel.f5_tts.config import F5Config
 from speechgen.models.text_to_mel.f5_tts.model import F5TTS
 from speechgen.nn.packed import hasten, pack
@@ -67,7 +68,7 @@ def test_int8_leaves_the_quantised_backend_as_it_was():
     assert torch.backends.quantized.engine == before
 
 
-def test_other_devices_take_half_precision(monkeypatch):
+def test_other_devices_take_half_precision():
     """No GPU is needed to see that the whole network works in bfloat16."""
     plain = network()
     half = copy.deepcopy(plain)
@@ -77,9 +78,22 @@ def test_other_devices_take_half_precision(monkeypatch):
     assert made.dtype == torch.float32 and float((made - wanted).norm() / wanted.norm()) < 0.05
 
 
-def test_compiling_is_left_to_the_first_run(monkeypatch):
+def test_compiling_is_for_gpus_and_left_to_the_first_run(monkeypatch):
     asked = []
     monkeypatch.setattr(F5TTS, "compile", lambda self, mode: asked.append(mode))
-    for device in ("cpu", "cuda"):
-        hasten(network(), "float32", torch.device(device), compiled=True)
-    assert asked == ["default", "reduce-overhead"]
+    hasten(network(), "float32", torch.device("cuda"), compiled=True)
+    assert asked == ["reduce-overhead"]
+    with pytest.raises(UserError, match="compile is for GPUs, this pipeline runs on cpu"):
+        hasten(network(), "float32", CPU, compiled=True)
+
+
+@pytest.mark.parametrize("changes", [{}, {"backbone": "unet", "text_layers": 0, "rotary_heads": 1}], ids=["dit", "unet"])
+@torch.inference_mode()
+def test_one_evaluation_is_one_graph(changes):
+    """What a GPU would compile has no break in it, the text being read beforehand."""
+    made, (text, size) = network(**changes), (torch.ones(2, 9, dtype=torch.long), torch.tensor([9, 9]))
+    mel, hidden, lengths = torch.randn(2, 21, 100), torch.tensor([False, True]), torch.tensor([21, 21])
+    asked = (mel, 0.5 * mel, text, size, hidden, torch.tensor([0.3]), lengths, made.read(text, size, lengths, hidden))
+    wanted = made(*asked)
+    made.compile(backend="eager", fullgraph=True)
+    torch.testing.assert_close(made(*asked), wanted)

@@ -82,6 +82,15 @@ def test_an_uploaded_voice_is_stored_listed_spoken_with_and_removed(client, home
     assert "anna" not in catalog.voices()
 
 
+def test_what_a_voice_says_is_stored_and_read_by_pipelines_that_need_it(client, home):
+    assert upload(client, transcript="The seven words that it says.").status_code == 200
+    assert read_stored(home / "voices" / "anna.safetensors").info.transcript == "The seven words that it says."
+    asked = {"input": "Hello there.", "model": "tiny-reader", "voice": "anna", "stream": False, "response_format": "wav"}
+    spoken = client.post("/v1/audio/speech", json=asked)
+    assert spoken.status_code == 200 and "heard" not in str(spoken.headers)
+    assert upload(client, name="bob", transcript="x" * 1001).status_code == 400
+
+
 def test_a_taken_name_is_refused_unless_it_is_to_be_replaced(client):
     assert upload(client).status_code == 200
     again = upload(client)

@@ -8,7 +8,7 @@ from torch import Tensor
 from speechgen.core.protocols import Progress
 from speechgen.core.types import Mel, Text
 from speechgen.models.text_to_mel.f5_tts.config import F5Config, F5Options
-from speechgen.models.text_to_mel.f5_tts.model import F5TTS
+from speechgen.models.text_to_mel.f5_tts.model import F5TTS, Prompt
 from speechgen.sampling.flow_matching import integrate
 from speechgen.sampling.guidance import guide
 from speechgen.sampling.schedules import flow_times
@@ -63,12 +63,20 @@ class F5Generator:
         visible = known.new_zeros(1, size, known.shape[2])
         visible[:, :start] = known
         noise = torch.randn(visible.shape, generator=rng, device=rng.device).to(visible)
-        mel = self._integrate(noise, visible, symbols, options, progress)
+        said = prompt_text.ids.shape[1] if self.reads_prompt_text else 0
+        behind = Prompt(torch.tensor([said]), torch.tensor([start]))
+        mel = self._integrate(noise, visible, symbols, behind, options, progress)
         values = self.network.log_mel(mel[:, start:])
         return Mel(values, torch.full((1,), size - start, device=values.device), self.mel)
 
     def _integrate(
-        self, noise: Tensor, visible: Tensor, symbols: Tensor, options: F5Options, progress: Progress | None
+        self,
+        noise: Tensor,
+        visible: Tensor,
+        symbols: Tensor,
+        prompt: Prompt,
+        options: F5Options,
+        progress: Progress | None,
     ) -> Tensor:
         """Follow the guided velocity from noise [1, T, M], with both branches of guidance in one batch."""
         count = 1 if options.guidance == 0 else 2
@@ -77,7 +85,7 @@ class F5Generator:
         text, text_lengths = symbols.expand(count, -1), torch.full((count,), symbols.shape[1], device=device)
         hidden = torch.tensor([False, True], device=device)[:count]
         lengths = torch.full((count,), size, device=device)
-        read = self.network.read(text, text_lengths, lengths, hidden)
+        read = self.network.read(text, text_lengths, lengths, hidden, prompt)
 
         def velocity(x: Tensor, t: Tensor) -> Tensor:
             # The flow time is that of all rows: what it modulates is computed once.

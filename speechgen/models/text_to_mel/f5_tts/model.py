@@ -8,6 +8,8 @@ the flow time modulates. The process that integrates the velocity is sampling/fl
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -18,6 +20,15 @@ from speechgen.nn.embeddings import TimeEmbedding
 from speechgen.nn.masks import valid_mask
 from speechgen.nn.positions import ConvolutionalPosition, cosine_table, rotary_angles
 from speechgen.nn.transformer import DiTBlock, FinalModulation, TransformerBlock, through_u
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """How many of the symbols [B] and of the frames [B] at the beginning of each row are those of a prompt."""
+
+    symbols: Tensor
+    frames: Tensor
+
 
 FILLER = 0
 """Row of the embedding that stands for no symbol; symbol i is row i + 1."""
@@ -54,7 +65,7 @@ class F5TTS(nn.Module):
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
-    def read(self, text: Tensor, text_lengths: Tensor, lengths: Tensor, hidden: Tensor) -> Tensor:
+    def read(self, text: Tensor, text_lengths: Tensor, lengths: Tensor, hidden: Tensor, prompt: Prompt | None = None) -> Tensor:
         """Embed the text for every frame; the same at every flow time.
 
         Args:
@@ -62,6 +73,7 @@ class F5TTS(nn.Module):
             text_lengths: [B] real symbols.
             lengths: [B] frames; the longest is T.
             hidden: [B], True for rows whose text is all fillers.
+            prompt: where text that is spread evenly is to be spread apart; None: all of it over all frames.
 
         Returns:
             [B, T, E].
@@ -78,7 +90,7 @@ class F5TTS(nn.Module):
             x = x * kept
             for block in self.text_blocks:
                 x = block(x, valid) * kept
-        return _spread(x, written.sum(1), lengths) if self.config.upsample_text else x
+        return _spread(x, written.sum(1), lengths, prompt) if self.config.upsample_text else x
 
     def forward(
         self,
@@ -90,6 +102,7 @@ class F5TTS(nn.Module):
         t: Tensor,
         lengths: Tensor,
         read: Tensor | None = None,
+        prompt: Prompt | None = None,
     ) -> Tensor:
         """Predict data - noise.
 
@@ -100,12 +113,13 @@ class F5TTS(nn.Module):
             t: [B] in [0, 1], or [1] for all rows.
             lengths: [B] real frames.
             read: what `read` returns, if it is known already.
+            prompt: see `read`.
 
         Returns:
             [B, T, M]; values at padded positions are unspecified.
         """
         valid = valid_mask(lengths, noisy.shape[1])
-        read = self.read(text, text_lengths, lengths, hidden) if read is None else read
+        read = self.read(text, text_lengths, lengths, hidden, prompt) if read is None else read
         x = torch.cat((noisy, visible, read), dim=-1).to(self.symbols.weight.dtype)
         x = self.project(x)  # [B, T, D]
         x = x + self.position(x, valid)
@@ -133,9 +147,18 @@ class F5TTS(nn.Module):
         return values * self.config.mel_scale + self.config.mel_mean
 
 
-def _spread(x: Tensor, counts: Tensor, lengths: Tensor) -> Tensor:
-    """Stretch the first `counts` [B] of x [B, T, E] evenly over `lengths` [B] positions; zeros behind them and without text."""
+def _spread(x: Tensor, counts: Tensor, lengths: Tensor, prompt: Prompt | None) -> Tensor:
+    """Stretch the first `counts` [B] of x [B, T, E] evenly over `lengths` [B] positions; zeros behind them and without text.
+
+    A prompt's symbols are spread over its own frames and the others over the rest: at another pace, words of the prompt
+    would be read, and heard, behind it.
+    """
     position = torch.arange(x.shape[1], device=x.device)[None]
-    source = position * counts[:, None] // lengths[:, None]  # [B, T]
-    spread = x.gather(1, source.clamp(max=x.shape[1] - 1)[..., None].expand_as(x))
-    return spread * ((position < lengths[:, None]) & (counts[:, None] > 0))[..., None]
+    symbols, frames = (0 * counts, 0 * lengths) if prompt is None else (prompt.symbols, prompt.frames)
+    symbols, frames = symbols.to(x.device)[:, None], frames.to(x.device)[:, None]
+    inside = position < frames
+    within = position * symbols // frames.clamp(min=1)
+    behind = symbols + (position - frames) * (counts[:, None] - symbols) // (lengths[:, None] - frames).clamp(min=1)
+    source = torch.where(inside, within, behind).clamp(0, x.shape[1] - 1)  # [B, T]
+    told = torch.where(inside, symbols > 0, counts[:, None] > symbols) & (position < lengths[:, None])
+    return x.gather(1, source[..., None].expand_as(x)) * told[..., None]

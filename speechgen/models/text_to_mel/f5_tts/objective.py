@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from speechgen.core.errors import UserError
 from speechgen.core.protocols import Batch, Sample, Update
 from speechgen.models.text_to_mel.f5_tts.config import F5Config, F5ObjectiveConfig
-from speechgen.models.text_to_mel.f5_tts.model import F5TTS
+from speechgen.models.text_to_mel.f5_tts.model import F5TTS, Prompt
 from speechgen.nn.masks import masked_mean, valid_mask
 from speechgen.sampling.flow_matching import integrate, interpolate
 from speechgen.sampling.schedules import flow_times
@@ -43,13 +43,14 @@ class F5Objective:
     def _loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
         draw = torch.rand(5, len(batch["mel"]), generator=rng, device=rng.device).to(batch["mel"].device)
         data, lengths, masked = self._utterances(batch, draw[0], draw[1])
+        prompt = self._prompt(batch)
         hidden = draw[2] < self.settings.drop_all
         alone = (draw[3] < self.settings.drop_prompt) | hidden
         visible = data * (valid_mask(lengths, data.shape[1]) & ~masked & ~alone[:, None])[..., None]
         noise = torch.randn(data.shape, generator=rng, device=rng.device).to(data.device)
         noisy, velocity = interpolate(noise, data, draw[4])
         text, text_lengths = self._text(batch, rng)
-        predicted = self.parts["network"](noisy, visible, text, text_lengths, hidden, draw[4], lengths)
+        predicted = self.parts["network"](noisy, visible, text, text_lengths, hidden, draw[4], lengths, None, prompt)
         return masked_mean((predicted.float() - velocity).square(), masked)
 
     def _utterances(self, batch: Batch, share: Tensor, place: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -73,6 +74,13 @@ class F5Objective:
         data, lengths = self.plain.normalized(pad_sequence(rows, batch_first=True)), starts + batch.lengths["mel"]
         size = data.shape[1]
         return data, lengths, valid_mask(lengths, size) & ~valid_mask(starts, size)
+
+    def _prompt(self, batch: Batch, rows: int | None = None) -> Prompt | None:
+        """The reference in front of each utterance, whose text is not told; None where the text is that of all frames."""
+        if not self.config.untold_prompt:
+            return None
+        frames = batch.lengths["reference"][:rows]
+        return Prompt(torch.zeros_like(frames), frames)
 
     def _text(self, batch: Batch, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Symbols [B, S] of the code points, and their lengths [B]; what the vocabulary lacks is symbol 0."""
@@ -110,10 +118,13 @@ class F5Objective:
         data, masked, lengths = data[:1, :size], masked[:1, :size, None], lengths[:1]
         text, text_lengths = (each[:1] for each in self._text(batch, rng))
         hidden = torch.zeros(1, dtype=torch.bool, device=data.device)
+        prompt = self._prompt(batch, rows=1)
         noise = torch.randn(data.shape, generator=rng, device=rng.device).to(data.device)
 
         def velocity(x: Tensor, t: Tensor) -> Tensor:
-            made: Tensor = self.parts["network"](x, data * ~masked, text, text_lengths, hidden, t, lengths).float()
+            made: Tensor = self.parts["network"](
+                x, data * ~masked, text, text_lengths, hidden, t, lengths, None, prompt
+            ).float()
             return made
 
         made = integrate(velocity, noise, flow_times(12))
