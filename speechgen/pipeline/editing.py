@@ -7,6 +7,7 @@ stretch is the recording itself, sample for sample: the cross-fades lie inside.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -33,6 +34,8 @@ CONTEXT_SECONDS = 4.0
 MARGIN_SECONDS = 0.1
 MATCH_SECONDS = 0.02
 """What is compared beside a join to find the phase."""
+LEAST_SECONDS = 0.1
+"""New sound that is shorter says nothing."""
 LEVEL_SECONDS = 1.0
 """What is compared on either side of the stretch to find the level."""
 
@@ -253,6 +256,8 @@ class Editor:
         words = [*(word.text for word in change.before), change.text, *(word for word, _ in change.behind)]
         symbols = torch.tensor(self._phonemizer.vocabulary.encode(self._phonemizer(" ".join(words))))
         heard = sound if len(words) > 1 else inside
+        if len(heard) < LEAST_SECONDS * gap.audio.rate:
+            return -math.inf
         fit = self._recogniser.fit(Waveform.single(heard, gap.audio.rate).to(self._device), symbols)
         return 0.0 if fit is None else fit
 

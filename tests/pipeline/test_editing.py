@@ -9,9 +9,11 @@ import torch
 
 from speechgen.core.errors import UserError
 from speechgen.core.types import Mel, MelSettings, Waveform
+from speechgen.models.semantic.token_transducer.generate import TransducerGenerator
 from speechgen.pipeline.editing import CONTEXT_SECONDS, Editor
 from speechgen.pipeline.edits import at_span, differences
 from speechgen.pipeline.gaps import TokenFiller, filler_for
+from speechgen.pipeline.streaming import take
 from speechgen.pipeline.transcript import Transcript, Word
 from speechgen.service.engine import Engine
 from speechgen.text.phonemes import Phonemizer
@@ -227,6 +229,24 @@ def test_mels_of_both_sides_are_those_of_the_recording(tiny, phonemizer, monkeyp
     part = whole[start + 4 : start + left.values.shape[1]]
     loud = part > -7
     assert float((left.values[0, 4:] - shift - part)[loud].abs().median()) < 0.25
+
+
+def test_a_reading_without_any_token_is_told_as_silent_and_not_kept(tiny, phonemizer, monkeypatch):
+    infill, calls = TransducerGenerator.infill, []
+
+    def nothing_at_first(*arguments, **options):
+        made = infill(*arguments, **options)
+        calls.append(made)
+        return take(made, 0, 0) if len(calls) == 1 else made
+
+    monkeypatch.setattr(TransducerGenerator, "infill", nothing_at_first)
+    change = at_span(2.0, 2.5, "good morning", 4.5)
+    samples, kept = spoken(tiny, phonemizer, change, candidates=2)
+    assert len(calls) == 2 and same_outside(samples, kept, RATE) > 2 * 0.01 * RATE + 1
+    calls.clear()
+    samples, empty = spoken(tiny, phonemizer, change)
+    assert same_outside(samples, empty, RATE) <= 0.03 * RATE
+    assert "is silent" in empty.warnings[0]
 
 
 def test_a_model_that_cannot_fill_gaps_is_refused(tiny, monkeypatch):

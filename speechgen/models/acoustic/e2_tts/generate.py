@@ -100,7 +100,7 @@ class E2Generator:
     def _per_patch(self, tokens: SemanticTokens, size: int | None) -> Tensor:
         """One token per patch, whatever the tokens' rate: each patch takes the token that is sounding at its centre."""
         patch_rate = self.mel.frame_rate / self.config.patch_frames
-        if size == 0:
+        if size == 0 or tokens.ids.shape[1] == 0:
             return tokens.ids[:, :0]
         count = size or max(1, round(tokens.ids.shape[1] * patch_rate / tokens.rate))
         centres = (torch.arange(count, device=tokens.ids.device) + 0.5) * (tokens.rate / patch_rate)
