@@ -151,8 +151,10 @@ def test_the_microphone_is_heard(open_page: Callable[..., Any]):
     page = open_page()
     page.get_by_role("button", name="Record audio").first.click()
     page.locator(".recording .record-button:visible").click()
-    page.wait_for_timeout(3000)
-    page.locator(".recording .stop-button:visible").click()
+    stop = page.locator(".recording .stop-button:visible")
+    stop.wait_for()  # now it records
+    page.wait_for_timeout(4000)
+    stop.click()
     page.locator(".recording button[aria-label='Play']:visible").wait_for()
     speak(page, "Good morning.")
     told(page, "Done")
