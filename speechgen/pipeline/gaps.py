@@ -29,7 +29,7 @@ from speechgen.pipeline.token_stages import TokenStages
 from speechgen.text.phonemes import Phonemizer
 from speechgen.text.vocabulary import GAP, STRESS
 
-__all__ = ["Gap", "GapFiller", "TokenFiller", "filler_for"]
+__all__ = ["Gap", "GapFiller", "TokenFiller", "filler_for", "filling_stages"]
 
 PACE_LIMITS = (0.6, 1.7)
 PACE_DRAWS = 3
@@ -78,10 +78,19 @@ def filler_for(pipeline: Pipeline, options: Options, language: str) -> GapFiller
     Raises:
         UserError: they cannot.
     """
+    return TokenFiller(filling_stages(pipeline), options, pipeline.prepare(language))
+
+
+def filling_stages(pipeline: Pipeline) -> TokenStages:
+    """Return the stages of a pipeline that can fill gaps.
+
+    Raises:
+        UserError: they cannot.
+    """
     stages = pipeline.stages
     if not isinstance(stages, TokenStages) or not hasattr(stages.acoustic, "infill"):
         raise UserError("the models of this pipeline cannot fill a gap: choose another --pipeline for editing")
-    return TokenFiller(stages, options, pipeline.prepare(language))
+    return stages
 
 
 class TokenFiller:

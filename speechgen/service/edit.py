@@ -23,7 +23,7 @@ from speechgen.core.protocols import Progress, SemanticTokenizer
 from speechgen.pipeline.alignment import MARKS, Segment
 from speechgen.pipeline.editing import Editor, Region
 from speechgen.pipeline.edits import Change, at_span, differences
-from speechgen.pipeline.gaps import filler_for
+from speechgen.pipeline.gaps import filler_for, filling_stages
 from speechgen.pipeline.pipeline import Pipeline
 from speechgen.pipeline.prompts import SILENT_DBFS
 from speechgen.pipeline.transcript import POOR_FIT, Transcript, Word, align, words_of
@@ -219,6 +219,7 @@ def edit_recording(engine: Engine, request: EditRequest, progress: Progress | No
         at_span(request.start, request.stop, request.text or "", recording.seconds)  # refused before anything is loaded
     started = time.perf_counter()
     pipeline = engine.load(request.pipeline)
+    filling_stages(pipeline)  # the wrong pipeline is the first thing to be told
     options = pipeline.options(request.model_options())
     language = LANGUAGES.get(request.language, request.language)
     phonemizer = pipeline.prepare(language)
