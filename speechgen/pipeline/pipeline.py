@@ -9,6 +9,7 @@ another.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import accumulate
@@ -257,11 +258,14 @@ class Pipeline:
     def _whole(self, task: Task) -> Iterator[Part]:
         """Make a piece at once: the best of the candidates; if none is without fault, some more."""
         rate, options, attempts = self.stages.rate, task.options, list[_Attempt]()
+        least = -math.inf if self.config.least_fit is None else self.config.least_fit
+        listens = options.candidates > 1 or least > -math.inf
         tries = max(options.candidates, self.config.max_tries)
         for number in range(tries):
             made = self.stages.whole(replace(task, seed=task.seed + number))
-            fit = self._fit(made.samples, task.phonemes) if options.candidates > 1 else 0.0
-            attempts.append(_Attempt(number, made, faults(made.samples, rate, len(task.phonemes), options.speed), fit))
+            fit = self._fit(made.samples, task.phonemes) if listens else 0.0
+            found = faults(made.samples, rate, len(task.phonemes), options.speed) + (["unclear"] if fit < least else [])
+            attempts.append(_Attempt(number, made, found, fit))
             best = max(attempts, key=lambda attempt: attempt.rank)
             if number + 1 >= options.candidates and not best.faults:
                 break

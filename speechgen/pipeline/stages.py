@@ -75,6 +75,9 @@ class PipelineConfig(StrictModel):
     max_tries: int = Field(4, ge=1, le=10, description="how often a piece whose sound is faulty is spoken at most")
     precision: Precision = Field("float32", description="of the products of the model that reads characters: less is faster")
     compile: bool = Field(False, description="compile that model into CUDA graphs when it first speaks; for GPUs")
+    least_fit: float | None = Field(
+        None, le=0, description="least mean log probability of a piece's phones, by the tokenizer; a piece with less is unclear"
+    )
     max_characters: int = Field(200, ge=20, le=1000, description="longer text is spoken in pieces of at most this length")
 
     @model_validator(mode="after")
@@ -83,6 +86,8 @@ class PipelineConfig(StrictModel):
         idle = [slot for slot in ("semantic", "acoustic", "text_to_mel") if slot not in given and getattr(self, slot)]
         if "text_to_mel" not in given:
             idle += [name for name in ("precision", "compile") if name in self.model_fields_set]
+        idle += ["match"] if self.match and "acoustic" not in given else []
+        idle += ["least_fit"] if self.least_fit is not None and "tokenizer" not in given else []
         if idle:
             raise ValueError(f"{', '.join(idle)} set what this pipeline of {', '.join(given)} does not have: leave it out")
         return self

@@ -205,6 +205,17 @@ def test_of_the_candidates_the_one_that_fits_best_is_kept(pipeline, reference, f
     assert fake.fits == pytest.approx([0.2, 0.5, 0.3], abs=0.01) and len(fake.spoken) == 3
 
 
+def test_what_the_tokenizer_does_not_understand_is_spoken_again(pipeline, reference, fake, monkeypatch):
+    monkeypatch.setattr(FakeStages, "fit", lambda self, audio, phonemes: float(audio.samples.abs().max()) - 0.6)
+    listening = Pipeline(pipeline.stages, pipeline.config.model_copy(update={"least_fit": -0.2}))
+    fake.tones = [0.2, 0.5, 0.3]
+    speech = speak(listening, reference, "One sentence here.", seed=7)
+    assert fake.tones == [0.3] and speech.warnings == ("'One sentence here.' was faulty at first: spoken again with seed 8",)
+    fake.tones = [0.2, 0.1, 0.3, 0.2]
+    speech = speak(listening, reference, "One sentence here.", seed=7)
+    assert speech.warnings == ("'One sentence here.' is unclear after 4 tries: try another --seed",)
+
+
 @pytest.mark.parametrize("seconds", [0.2, 0.9, 1.3, 2.0, 7.3, 30.0])
 def test_spans_cover_every_token_once_and_grow(seconds):
     count = round(seconds * 46.875)
