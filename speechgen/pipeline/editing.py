@@ -38,6 +38,7 @@ LEAST_SECONDS = 0.1
 """New sound that is shorter says nothing."""
 LEVEL_SECONDS = 1.0
 """What is compared on either side of the stretch to find the level."""
+LEVEL_RANGE_DB = 3.0
 
 
 @dataclass(frozen=True)
@@ -291,6 +292,7 @@ def _replaced(stretch: _Stretch, made: _Made) -> Tensor:
     copy = torch.cat((made.sound[low - begin : start - begin],
                       made.sound[stop - begin + made.longer : high - begin + made.longer]))  # fmt: skip
     sound = made.sound * level_gain(beside, copy)
+    sound = sound * _level_within(sound[first : last + fade], beside, rate)
     place = projection(stretch.samples[:, begin:end].float(), stretch.mono(begin, end))
     piece = (place[:, None] * sound).to(stretch.samples.dtype)  # [C, M]
     opening, closing = _edges(stretch)
@@ -302,6 +304,17 @@ def _replaced(stretch: _Stretch, made: _Made) -> Tensor:
         ),
         dim=1,
     )
+
+
+def _level_within(inside: Tensor, beside: Tensor, rate: int) -> float:
+    """What new sound is multiplied by: words of one sentence do not differ in level by more than LEVEL_RANGE_DB."""
+    if not len(inside) or not len(beside):
+        return 1.0
+    levels = [active_level(sound, rate) for sound in (inside, beside)]
+    if min(levels) < SILENT_DBFS:
+        return 1.0
+    apart = levels[0] - levels[1]
+    return float(10 ** ((max(-LEVEL_RANGE_DB, min(LEVEL_RANGE_DB, apart)) - apart) / 20))
 
 
 def _removed(stretch: _Stretch) -> Tensor:

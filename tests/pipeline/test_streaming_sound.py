@@ -18,7 +18,7 @@ HOP = 256
 def flux(samples: torch.Tensor) -> torch.Tensor:
     """Spectral flux [T]: how much each frame rises over the one before, in nats, mean over bins."""
     spectrum = torch.stft(samples, 1024, HOP, window=torch.hann_window(1024), return_complex=True).abs()
-    levels = (spectrum + 1e-3).log()  # [F, T]
+    levels = (spectrum + 0.1).log()  # [F, T]; what is 50 dB below a voice is not heard
     return torch.cat((torch.zeros(1), (levels[:, 1:] - levels[:, :-1]).clamp(min=0).mean(0)))
 
 
@@ -43,12 +43,13 @@ def test_no_join_is_heard(streamed):
     usual = found[found > 0].quantile(0.95)
     for join in joins:
         frame = join // HOP
-        assert found[max(0, frame - 1) : frame + 3].max() < 2 * usual
+        assert found[max(0, frame - 1) : frame + 3].max() < usual
 
 
 def test_a_click_would_be(streamed):
     samples, joins = streamed
-    spoilt = samples.clone()
-    spoilt[joins[0] : joins[0] + 3] += 0.3
-    frame = joins[0] // HOP
-    assert flux(spoilt)[frame - 1 : frame + 3].max() > 2 * flux(samples)[flux(samples) > 0].quantile(0.95)
+    usual = flux(samples)[flux(samples) > 0].quantile(0.95)
+    for join in joins:
+        spoilt, frame = samples.clone(), join // HOP
+        spoilt[join : join + 3] += 0.3
+        assert flux(spoilt)[max(0, frame - 1) : frame + 3].max() > usual
