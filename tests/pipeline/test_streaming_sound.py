@@ -13,6 +13,8 @@ from speechgen.service.requests import SynthesisRequest
 
 TEXT = "The kitchen window looks out on a quiet garden, where the old dog sleeps under the apple trees until the evening."
 HOP = 256
+HEARD = 0.7
+"""Of the flux that 5 % of the frames exceed by themselves."""
 
 
 def flux(samples: torch.Tensor) -> torch.Tensor:
@@ -43,7 +45,7 @@ def test_no_join_is_heard(streamed):
     usual = found[found > 0].quantile(0.95)
     for join in joins:
         frame = join // HOP
-        assert found[max(0, frame - 1) : frame + 3].max() < usual
+        assert found[max(0, frame - 1) : frame + 3].max() < HEARD * usual
 
 
 def test_a_click_would_be(streamed):
@@ -52,4 +54,4 @@ def test_a_click_would_be(streamed):
     for join in joins:
         spoilt, frame = samples.clone(), join // HOP
         spoilt[join : join + 3] += 0.3
-        assert flux(spoilt)[max(0, frame - 1) : frame + 3].max() > usual
+        assert flux(spoilt)[max(0, frame - 1) : frame + 3].max() > HEARD * usual
