@@ -80,7 +80,8 @@ def decode_pitch(scores: Tensor, voicing: Tensor) -> Tensor:
     best = scores.argmax(-1, keepdim=True)
     places = torch.arange(scores.shape[-1], device=scores.device)
     share = scores.masked_fill((places - best).abs() > 4, -math.inf).softmax(-1)
-    return (share @ pitch_scale(scores)).exp() * (voicing > 0)
+    # Not a matrix product, which mixed precision would round to bfloat16.
+    return (share * pitch_scale(scores)).sum(-1).exp() * (voicing > 0)
 
 
 def pitch_loss(scores: Tensor, voicing: Tensor, pitch: Tensor) -> Tensor:
@@ -143,15 +144,15 @@ class Condition(nn.Module):
         hop = self.config.mel.hop_samples // self.config.stair
         hidden = self._hidden(features)  # [B, condition width, T]
         frames = torch.tanh(self.leave(hidden))  # [B, D, T]
-        cutoff = self._spread(frames[:, -1:], hop)[:, 0]  # [B, K], in (-1, 1)
+        cutoff = self._spread(frames[:, -1:].float(), hop)[:, 0]  # [B, K], in (-1, 1)
         # Voiced from 0.5 to 0.9, unvoiced from 0.1 to 0.5.
         share = self.config.cutoff_share * _average(0.2 * cutoff + 0.4 * voiced + 0.3, 4 * hop)
         if self.config.variant == "hn_sinc":
-            frames = torch.cat((frames[:, :-1], features[:, -1:]), dim=1)
+            frames = torch.cat((frames[:, :-1], features[:, -1:].to(frames.dtype)), dim=1)
         if not self.config.modulated:
             context = self._spread(frames, hop)
             return Control([context] * len(self.widths), share, None)
-        levels = self._spread(self.level(hidden).clamp(max=_LOUDEST), self.config.mel.hop_samples).exp()
+        levels = self._spread(self.level(hidden).float().clamp(max=_LOUDEST), self.config.mel.hop_samples).exp()
         contexts = torch.split(self._spread(self.modulate(frames), hop), self.widths, dim=1)
         return Control(list(contexts), share, levels)
 
@@ -169,7 +170,7 @@ class Condition(nn.Module):
     def _spread(self, frames: Tensor, hop: int) -> Tensor:
         """Frames [B, C, T] as steps [B, C, (T - 1) * hop]."""
         if self.config.glide:
-            share = torch.arange(hop, device=frames.device) / hop
+            share = (torch.arange(hop, device=frames.device) / hop).to(frames.dtype)
             return torch.lerp(frames[..., :-1, None], frames[..., 1:, None], share).flatten(2)
         held = frames.repeat_interleave(hop, -1)[..., hop // 2 : -(hop - hop // 2)]
         return _average(_average(held, hop), hop)
@@ -268,7 +269,9 @@ class NSF(nn.Module):
             level = torch.where(hertz > 0, config.noise_level, config.sine_level / 3)
         weight = self.source.weight[0]  # [H]
         # A weighted sum of independent noises is one noise, of the weights' norm.
-        merged = weight @ sines + torch.linalg.vector_norm(weight) * level * draws.source + self.source.bias
+        with torch.autocast(sines.device.type, enabled=False):
+            mixed = weight @ sines
+        merged = mixed + torch.linalg.vector_norm(weight) * level * draws.source + self.source.bias
         return torch.tanh(merged)
 
     def _join(self, harmonic: Tensor, noise: Tensor, voiced: Tensor, cutoff: Tensor) -> Tensor:
