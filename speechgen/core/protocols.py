@@ -12,11 +12,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from speechgen.core.types import Mel, MelSettings, SemanticTokens, Text, Waveform
+from speechgen.core.types import CodecTokens, Mel, MelSettings, SemanticTokens, Text, Waveform
 
 __all__ = [
     "AcousticModel",
     "Batch",
+    "Codec",
     "InfillingModel",
     "Objective",
     "Part",
@@ -27,6 +28,7 @@ __all__ = [
     "TextToMel",
     "Update",
     "Vocoder",
+    "WaveformModel",
 ]
 
 Progress = Callable[[int, int], None]
@@ -228,4 +230,44 @@ class Vocoder(Protocol):
         progress: Progress | None = None,
     ) -> Waveform:
         """Return `(T - 1) * hop` samples for T frames; `part` None: the mel is the whole utterance."""
+        ...
+
+
+class Codec(Protocol):
+    """Audio to residual codes and back."""
+
+    identity: str
+    """Which codec this is: codes of another are refused."""
+    sample_rate: int
+    rate: float
+    """Frames of codes per second."""
+    size: int
+    """Codes in a codebook."""
+    num_codebooks: int
+
+    def encode(self, audio: Waveform) -> CodecTokens:
+        """Return the codes of audio of any rate."""
+        ...
+
+    def decode(self, tokens: CodecTokens) -> Waveform:
+        """Return the audio of codes, of all codebooks or of the first few."""
+        ...
+
+
+class WaveformModel(Protocol):
+    """Audio from nothing, or from its beginning, sample by sample."""
+
+    sample_rate: int
+
+    def generate(
+        self,
+        count: int,
+        samples: int,
+        prime: Waveform | None,
+        *,
+        options: Any,
+        rng: torch.Generator,
+        progress: Progress | None = None,
+    ) -> Waveform:
+        """Return `count` waveforms of `samples` samples each, behind `prime` if it is given (which is not returned)."""
         ...

@@ -1,7 +1,7 @@
 """Carriers: the typed values that stages hand to one another.
 
-Shapes use one alphabet: B batch, S symbols, T frames, L samples, M mel bins. Every sequence carries `lengths [B]`
-(int64, how many entries of each row are real) and, where it has one, its `rate` in entries per second.
+Shapes use one alphabet: B batch, S symbols, T frames, L samples, M mel bins, Q codebooks, D width. Every sequence carries
+`lengths [B]` (int64, how many entries of each row are real) and, where it has one, its `rate` in entries per second.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from speechgen.core.config import StrictModel
 
-__all__ = ["Mel", "MelSettings", "Prompt", "SemanticTokens", "Text", "Waveform"]
+__all__ = ["CodecTokens", "Latents", "Mel", "MelSettings", "Prompt", "SemanticTokens", "Text", "Waveform"]
 
 
 class MelSettings(StrictModel):
@@ -83,6 +83,30 @@ class SemanticTokens:
         """Return the same tokens on `device`."""
         durations = None if self.durations is None else self.durations.to(device)
         return replace(self, ids=self.ids.to(device), lengths=self.lengths.to(device), durations=durations)
+
+
+@dataclass(frozen=True)
+class CodecTokens:
+    """Audio as a codec's residual codes: `ids [B, Q, T]` int64 in [0, size), coarse to fine, `rate` frames per second.
+
+    `codec` is the identity of the codec that can decode them.
+    """
+
+    ids: Tensor
+    lengths: Tensor
+    rate: float
+    size: int
+    codec: str
+
+
+@dataclass(frozen=True)
+class Latents:
+    """Continuous latents `values [B, T, D]` float32, `rate` per second, which `codec` can decode. Channels are normalised."""
+
+    values: Tensor
+    lengths: Tensor
+    rate: float
+    codec: str
 
 
 @dataclass(frozen=True)
