@@ -5,7 +5,7 @@ A model folder's `generate.py` provides the role's protocol, its `objective.py` 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from speechgen.core.types import CodecTokens, Mel, MelSettings, SemanticTokens, Text, Waveform
 
 __all__ = [
+    "AcousticCodesModel",
     "AcousticModel",
     "Batch",
     "Codec",
@@ -25,6 +26,7 @@ __all__ = [
     "Sample",
     "SemanticModel",
     "SemanticTokenizer",
+    "TextToCodes",
     "TextToMel",
     "Update",
     "Vocoder",
@@ -42,6 +44,7 @@ class Batch:
     Fields (each exists only if the objective asked for it):
         audio [B, L] float32 · mel [B, T, M] float32 · phonemes [B, S] int64 · characters [B, S] int64 (code points)
         tokens [B, T'] int64 · labels [B, T'] int64 · pitch [B, T] float32, Hz on the frames of the mel, 0 = unvoiced
+        codes [B, Q, T] int64, a codec's
     """
 
     fields: dict[str, Tensor]
@@ -152,6 +155,49 @@ class AcousticModel(Protocol):
         progress: Progress | None = None,
     ) -> Mel:
         """Return the mel of `tokens` alone, without the prompt's frames."""
+        ...
+
+
+class AcousticCodesModel(Protocol):
+    """Semantic tokens and a prompt to codes in the prompt's voice."""
+
+    def generate(
+        self,
+        tokens: SemanticTokens,
+        prompt: CodecTokens,
+        prompt_tokens: SemanticTokens,
+        *,
+        options: Any,
+        rng: torch.Generator,
+        progress: Progress | None = None,
+    ) -> CodecTokens:
+        """Return the codes of `tokens` alone, of the prompt's codec and without its frames, of which there may be none."""
+        ...
+
+
+class TextToCodes(Protocol):
+    """Descriptions to codes of what they describe: music, sounds."""
+
+    rate: float
+    size: int
+    num_codebooks: int
+    max_frames: int
+    """The longest it can make at once, prompt included; beyond that what was made is the next prompt."""
+
+    def generate(
+        self,
+        descriptions: Sequence[str],
+        frames: int,
+        prompt: CodecTokens,
+        *,
+        options: Any,
+        rng: torch.Generator,
+        progress: Progress | None = None,
+    ) -> CodecTokens:
+        """Return `frames` frames of codes for each description, of the prompt's codec and without its frames.
+
+        The prompt has as many rows as there are descriptions, and may have no frames.
+        """
         ...
 
 

@@ -13,7 +13,7 @@ from speechgen.core.protocols import Objective
 
 __all__ = ["ModelSpec", "Role"]
 
-Role = Literal["tokenizers", "semantic", "acoustic", "text_to_mel", "vocoders", "codecs", "waveform"]
+Role = Literal["tokenizers", "semantic", "acoustic", "text_to_mel", "vocoders", "codecs", "waveform", "text_to_codes"]
 
 
 @dataclass(frozen=True)

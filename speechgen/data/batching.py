@@ -40,7 +40,7 @@ _MEL = MelSettings()
 _PADDING = {"mel": math.log(_MEL.floor), "reference": math.log(_MEL.floor)}
 _TOKEN_SAMPLES = FRAMES_PER_TOKEN * _MEL.hop_samples
 _PER_TOKEN = {"audio": _TOKEN_SAMPLES, "mel": FRAMES_PER_TOKEN, "tokens": 1, "labels": 1, "pitch": FRAMES_PER_TOKEN}
-"""Entries of each field that one token spans, for cropping."""
+"""Entries of each field that one token spans, for cropping; of codes their producer tells."""
 _AHEAD = 4
 """Batches read before they are asked for."""
 
@@ -93,7 +93,7 @@ class TrainingData:
             paths = {kind: find(folder, kind).get(chosen) for kind, chosen in self.producers.items()}
             self._stores.append({kind: FeatureStore(path) for kind, path in paths.items() if path})
         made = [(kind, store.producer) for stores in self._stores for kind, store in stores.items()]
-        self.uses = {kind: str(producer["tokenizer"]) for kind, producer in made if "tokenizer" in producer}
+        self.uses = {kind: str(made_by[key]) for kind, made_by in made for key in ("tokenizer", "codec") if key in made_by}
         mels = [producer["mel"] for kind, producer in made if kind == "mel" and "mel" in producer]
         self.mel = MelSettings(**mels[0]) if mels else None
         self._items, self.summary = self._usable(folders)
@@ -146,7 +146,10 @@ class TrainingData:
                     values = self._values(name, item, start)
                 rows[name].append(_tensor(name, values))
         lengths = {name: torch.tensor([len(row) for row in values]) for name, values in rows.items()}
-        return Batch({name: pad_sequence(v, True, _PADDING.get(name, 0)) for name, v in rows.items()}, lengths)
+        padded = {name: pad_sequence(values, True, _PADDING.get(name, 0)) for name, values in rows.items()}
+        if "codes" in padded:
+            padded["codes"] = padded["codes"].transpose(1, 2)  # [B, Q, T]
+        return Batch(padded, lengths)
 
     def _last_start(self, item: Item) -> int:
         """The last token that a crop can start at."""
@@ -157,10 +160,12 @@ class TrainingData:
         store = self._stores[item.folder][name]
         if not self._crop:
             return store.get(item.id)
-        unit = _PER_TOKEN[name]
+        unit = store.producer["rate"] * _TOKEN_SAMPLES / RATE if name == "codes" else _PER_TOKEN[name]
+        size = round(self._crop * unit)
         stop = min(start + self._crop, max(1, item.samples // _TOKEN_SAMPLES))
-        values = store.get(item.id, start * unit, stop * unit)
-        return values if stop - start == self._crop else np.resize(values, (self._crop * unit, *values.shape[1:]))
+        first = round(start * unit)
+        values = store.get(item.id, first, first + size if stop - start == self._crop else round(stop * unit))
+        return values if len(values) == size else np.resize(values, (size, *values.shape[1:]))
 
     def _another(self, item: Item, rng: np.random.Generator) -> Item:
         """Another utterance of the same speaker; the same one if there is no other."""

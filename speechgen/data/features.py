@@ -30,8 +30,9 @@ KINDS: dict[str, tuple[str, int]] = {
     "tokens": ("int16", 0),  # [T']
     "labels": ("int16", 0),  # [T'] phone of each token frame, 0 = silence
     "pitch": ("float32", 0),  # [T] Hz, 0 = unvoiced
+    "codes": ("int16", 8),  # [T, Q] of a codec, Q as the codec has
 }
-"""Feature kinds: stored dtype and width (size of the trailing dimension, 0 = none)."""
+"""Feature kinds: stored dtype and usual width (size of the trailing dimension, 0 = none)."""
 
 
 def producer_hash(producer: Mapping[str, Any]) -> str:
@@ -48,8 +49,9 @@ def find(folder: Path, kind: str) -> dict[str, Path]:
 class FeatureWriter:
     """Writes one feature of a prepared folder. Nothing is visible until the `with` block ends without an error."""
 
-    def __init__(self, folder: Path, kind: str, producer: Mapping[str, Any]) -> None:
-        self.dtype, self.width = KINDS[kind]
+    def __init__(self, folder: Path, kind: str, producer: Mapping[str, Any], *, width: int | None = None) -> None:
+        self.dtype, usual = KINDS[kind]
+        self.width = usual if width is None else width
         self.producer = dict(producer)
         self.target = folder / "features" / f"{kind}-{producer_hash(producer)}"
         self._beside = self.target.with_name(f".{self.target.name}.{os.getpid()}")

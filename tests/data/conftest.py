@@ -58,6 +58,7 @@ def write_prepared(folder: Path, utterances: Mapping[str, tuple[str, int]], *, f
     cuts = []
     made = {kind: FeatureWriter(folder, kind, {"made": kind}) for kind in ("audio", "mel", "labels", "phonemes", "pitch")}
     made["tokens"] = FeatureWriter(folder, "tokens", {"tokenizer": tokenizer})
+    made["codes"] = FeatureWriter(folder, "codes", {"codec": "f0", "rate": 2 * RATE / TOKEN}, width=3)
     for writer in made.values():
         writer.__enter__()
     for index, (name, (speaker, size)) in enumerate(utterances.items()):
@@ -65,6 +66,7 @@ def write_prepared(folder: Path, utterances: Mapping[str, tuple[str, int]], *, f
         made["audio"].add(name, np.repeat(ids, TOKEN))
         made["mel"].add(name, np.repeat(np.repeat(ids, 2)[:, None], 100, axis=1))
         made["tokens"].add(name, ids)
+        made["codes"].add(name, np.repeat(ids, 2)[:, None] + np.arange(3))
         made["pitch"].add(name, np.repeat(ids, 2) + 0.5)
         made["labels"].add(name, ids + 1)
         made["phonemes"].add(name, np.array([1, index + 4, 2]))

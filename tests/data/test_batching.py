@@ -200,3 +200,16 @@ def test_faults_name_what_to_do(folder, tmp_path):
         TrainingData([folder], ("phonemes",), CROPS, 0)
     with pytest.raises(UserError, match="--features mel"):
         TrainingData([tmp_path / "empty"], ("mel",), WHOLE, 0)
+
+
+@pytest.mark.parametrize("config", [WHOLE, DataConfig(batch_seconds=6, crop_seconds=1.5)], ids=["whole", "crops"])
+def test_codes_come_codebook_by_codebook_at_their_own_rate(folder, config):
+    """Of short utterances, too, which are repeated to the length of a crop."""
+    data = TrainingData([folder], ("tokens", "codes"), config, 1)
+    assert data.uses == {"tokens": "one", "codes": "f0"}
+    for batch in take(data, 6):
+        rows, size = batch["tokens"].shape
+        assert batch["codes"].shape == (rows, 3, 2 * size) and torch.equal(batch.lengths["codes"], 2 * batch.lengths["tokens"])
+        for row, length in enumerate(batch.lengths["tokens"].tolist()):
+            heard = batch["tokens"][row, :length].repeat_interleave(2)
+            assert torch.equal(batch["codes"][row, :, : 2 * length], heard + torch.arange(3)[:, None])

@@ -69,3 +69,13 @@ def test_damage_is_a_clear_error(tmp_path, damage):
         (path / "index.json").write_text("{")
     with pytest.raises(UserError, match="prepare"):
         FeatureStore(path)
+
+
+def test_codes_are_as_wide_as_their_codec_has_codebooks(tmp_path):
+    with FeatureWriter(tmp_path, "codes", {"codec": "f0", "rate": 50.0}, width=3) as writer:
+        writer.add("a", np.arange(12).reshape(4, 3))
+        with pytest.raises(ValueError, match="expected"):
+            writer.add("b", np.zeros((4, 8), np.int16))
+    store = FeatureStore(writer.target)
+    np.testing.assert_array_equal(store.get("a", 1, 3), [[3, 4, 5], [6, 7, 8]])
+    assert store.largest() == 11

@@ -13,12 +13,15 @@ from speechgen.core import registry
 from speechgen.core.protocols import Batch, Progress
 from speechgen.core.random import generator
 from speechgen.core.spec import ModelSpec
-from speechgen.core.types import Mel, MelSettings, SemanticTokens, Text, Waveform
+from speechgen.core.types import CodecTokens, Mel, MelSettings, SemanticTokens, Text, Waveform
 from tests.tiny import RATE, voice_like
 
 MEL = MelSettings()
 TOKEN_RATE = MEL.frame_rate / 2
 NUM_TOKENS = 8
+CODEC = "tiny"
+CODEBOOKS = 3
+CODES = 16
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,13 @@ def tokens(*lengths: int, seed: int = 0) -> SemanticTokens:
     return SemanticTokens(ids, torch.tensor(lengths), TOKEN_RATE, NUM_TOKENS)
 
 
+def codes(*lengths: int, seed: int = 0) -> CodecTokens:
+    """Random rows, one frame for each token."""
+    rng = torch.Generator().manual_seed(seed)
+    ids = torch.randint(CODES, (len(lengths), CODEBOOKS, max(lengths)), generator=rng)
+    return CodecTokens(ids, torch.tensor(lengths), TOKEN_RATE, CODES, CODEC)
+
+
 def batch(fields: tuple[str, ...], padding: int = 0) -> Batch:
     """A training batch of two unequal rows; audio comes in crops of one length.
 
@@ -88,6 +98,7 @@ def batch(fields: tuple[str, ...], padding: int = 0) -> Batch:
         "tokens": (tokens(13, 8).ids, (13, 8)),
         "labels": (torch.randint(18, 60, (2, 13), generator=rng), (13, 8)),
         "pitch": (torch.tensor([150.0, 160.0, 0.0, 140.0]).repeat(2, 12), (48, 48)),
+        "codes": (codes(13, 8).ids.transpose(1, 2), (13, 8)),
         "phonemes": (torch.randint(18, 60, (2, 5), generator=rng), (5, 3)),
         "characters": (torch.tensor([[ord(letter) for letter in row] for row in ("seven words", "seven words")]), (11, 6)),
     }
@@ -95,7 +106,8 @@ def batch(fields: tuple[str, ...], padding: int = 0) -> Batch:
     if padding:
         found = {name: (_fill(values, lengths, padding), lengths) for name, (values, lengths) in found.items()}
     lengths = {name: torch.tensor(each) for name, (_, each) in found.items()}
-    return Batch({name: values for name, (values, _) in found.items()}, lengths)
+    padded = {name: values.transpose(1, 2) if name == "codes" else values for name, (values, _) in found.items()}
+    return Batch(padded, lengths)
 
 
 def _fill(values: Tensor, lengths: tuple[int, ...], padding: int) -> Tensor:

@@ -20,7 +20,7 @@ from speechgen.training.optim import check_parts
 from speechgen.training.recipe import LoadedRecipe, load_recipe
 from speechgen.training.run import train
 from tests.conftest import REPOSITORY
-from tests.models.systems import MEL, NUM_TOKENS, System
+from tests.models.systems import CODEBOOKS, CODES, MEL, NUM_TOKENS, TOKEN_RATE, System
 from tests.tiny import RATE, voice_like
 
 FOLDER = REPOSITORY / "recipes"
@@ -35,6 +35,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     kinds = ("audio", "mel", "phonemes", "characters", "tokens", "labels", "pitch")
     producers = {"tokens": {"tokenizer": "f0"}, "mel": {"mel": MEL.model_dump()}}
     writers = {kind: FeatureWriter(folder, kind, producers.get(kind, {"made": "f0"})) for kind in kinds}
+    writers["codes"] = FeatureWriter(folder, "codes", {"codec": "f1", "rate": TOKEN_RATE}, width=CODEBOOKS)
     for writer in writers.values():
         writer.__enter__()
     cuts = []
@@ -50,6 +51,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         writers["characters"].add(name, np.array([ord(letter) for letter in "five, six"]))
         writers["tokens"].add(name, rng.integers(0, NUM_TOKENS, size))
         writers["labels"].add(name, rng.integers(18, 60, size))
+        writers["codes"].add(name, rng.integers(0, CODES, (size, CODEBOOKS)))
         seconds = len(samples) / RATE
         spoken = SupervisionSegment(name, name, 0.0, seconds, text="a", speaker=f"s{index % 2}", language="en-us")
         cuts.append(MonoCut(name, 0.0, seconds, 0, supervisions=[spoken]))
@@ -110,7 +112,8 @@ def test_a_smoke_recipe_trains_saves_resumes_and_generates(name, prepared, tmp_p
 
     made = checkpoint.load(tmp_path / "whole" / "checkpoint")
     assert made.info.model == name and made.info.mel == MEL
-    assert (made.info.uses == {"tokens": "f0"}) == (made.spec.role in ("semantic", "acoustic"))
+    fields = made.spec.objective(made.network, made.config, made.spec.objective_config.tiny()).fields
+    assert made.info.uses == {kind: made_by for kind, made_by in (("tokens", "f0"), ("codes", "f1")) if kind in fields}
     assert System(name, made.spec, made.config, made.network).generate().numel() > 0
     assert time.monotonic() - started < 20
 
