@@ -20,41 +20,68 @@ def prepare(
     corpus: Annotated[
         str,
         typer.Argument(
-            help="folder: metadata.csv, .tsv or .jsonl beside audio; flite: synthesised; or a corpus that lhotse knows: "
-            "ljspeech, libritts, librispeech, vctk, commonvoice ..."
+            help="folder: metadata.csv, .tsv or .jsonl beside audio; sounds: the same, its texts being labels; midi: songs, "
+            "rendered; flite: synthesised; or what lhotse knows: ljspeech, libritts, librispeech, vctk, commonvoice ..."
         ),
     ],
-    source: Annotated[Path, typer.Option(help="Folder of the corpus; for flite a text file with a sentence a line.")],
-    out: Annotated[Path, typer.Option(help="Prepared folder. If it exists, only missing features are added.")],
+    source: Annotated[
+        Path,
+        typer.Option(
+            help="Folder of the corpus; for flite a text file with a sentence a line; for midi also one file or archive."
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Prepared folder, of midi and sounds one each in train/, valid/ and test/. If it exists, only missing "
+            "features are added."
+        ),
+    ],
     features: Annotated[
-        str, typer.Option(help="What to compute: audio, mel, pitch, phonemes, characters, tokens, labels (flite).")
-    ] = "audio,mel",
+        str,
+        typer.Option(
+            help="What to compute: audio, mel, pitch, phonemes, characters, tokens, labels (flite). Default: audio and "
+            "mel, of midi and sounds audio and characters (the captions)."
+        ),
+    ] = "",
     tokenizer: Annotated[Path | None, typer.Option(help="Checkpoint folder that computes the tokens.")] = None,
     language: Annotated[str, typer.Option(help="Language of texts that do not say, as espeak-ng's code.")] = "en-us",
-    hours: Annotated[float, typer.Option(min=0.001, help="How much flite reads.")] = 2.0,
+    hours: Annotated[float, typer.Option(min=0.001, help="How much flite reads, or is rendered.")] = 2.0,
+    seconds: Annotated[float, typer.Option(min=1, max=60, help="Of a rendered stretch, or a window of a long sound.")] = 10.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of what is rendered.")] = 0,
+    instruments: Annotated[str, typer.Option(help="Only these may play: piano,violin ... Default: all 24.")] = "",
+    soundfont: Annotated[Path | None, typer.Option(help="An .sf2 file to render with. Default: a small one (GPL-2).")] = None,
     speed: Annotated[
         float, typer.Option(min=0.5, max=2.0, help="Play everything at this speed, pitch too: a corpus of other voices.")
     ] = 1.0,
     jobs: Annotated[int, typer.Option(min=1, help="Threads that decode and compute mels.")] = 2,
 ) -> None:
     """Decode, check and store a corpus once, with what training reads; prints and writes a report of its faults."""
-    from speechgen.data.prepare import prepare_corpus
+    from speechgen.data.corpora import Making
+    from speechgen.data.prepare import SPLIT, prepare_corpus, prepare_splits
 
-    names = [name.strip() for name in features.split(",") if name.strip()]
+    making = Making(hours, seconds, seed, "train", tuple(_names(instruments)), soundfont)
+    split = corpus in SPLIT
+    names = _names(features) or ["audio", "characters" if split else "mel"]
     with _steps() as steps:
-        report = prepare_corpus(
+        made = (prepare_splits if split else prepare_corpus)(
             source,
             out,
             names,
             corpus=corpus,
             language=language,
             tokenizer=_load_tokenizer(tokenizer) if tokenizer and "tokens" in names else None,
-            hours=hours,
+            making=making,
             speed=speed,
             jobs=jobs,
             progress=steps,
         )
-    _show(report, out)
+    for folder, report in made.items() if isinstance(made, dict) else [(out, made)]:
+        _show(report, folder)
+
+
+def _names(given: str) -> list[str]:
+    return [name.strip() for name in given.split(",") if name.strip()]
 
 
 def _load_tokenizer(folder: Path) -> Tokenizer:

@@ -9,9 +9,11 @@ Metadata files, in a folder beside the audio:
 from __future__ import annotations
 
 import csv
+import hashlib
 import inspect
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,11 +23,51 @@ from lhotse import recipes
 from speechgen.core.errors import UserError, unknown
 from speechgen.data.decode import Utterance
 
-__all__ = ["lhotse_corpora", "read_folder", "read_lhotse"]
+__all__ = ["SPLITS", "EmptySplitError", "Making", "lhotse_corpora", "read_folder", "read_lhotse", "split_of"]
 
 _FILE_COLUMNS = ("file", "audio", "path", "audio_file", "file_name")
 _TEXT_COLUMNS = ("text", "transcript", "sentence", "normalized_text")
 _SUFFIXES = ("", ".wav", ".flac", ".ogg", ".opus", ".mp3")
+
+SPLITS = ("train", "valid", "test")
+SHARES = {"train": 0.9, "valid": 0.05, "test": 0.05}
+"""Of the hours that are made."""
+
+
+class EmptySplitError(UserError):
+    """Nothing of a corpus falls into a split."""
+
+
+@dataclass(frozen=True)
+class Making:
+    """What is wanted of a corpus that is made (flite, midi) or cut into windows (sounds).
+
+    Attributes:
+        hours: to make, of all splits together.
+        seconds: of a rendered stretch, or of a window of a long recording.
+        seed: of what is left to chance.
+        split: "train", "valid" or "test".
+        instruments: that may play; all if none is named.
+        soundfont: an .sf2 file, instead of the one that is installed.
+    """
+
+    hours: float = 2.0
+    seconds: float = 10.0
+    seed: int = 0
+    split: str = "train"
+    instruments: tuple[str, ...] = ()
+    soundfont: Path | None = None
+
+    @property
+    def share_of_hours(self) -> float:
+        """Hours to make of this split."""
+        return self.hours * SHARES[self.split]
+
+
+def split_of(name: str, percent: int) -> str:
+    """Return the split of what has this name: `percent` of all names are for valid, as many for test, the same ones always."""
+    place = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") % 100
+    return "valid" if place < percent else "test" if place < 2 * percent else "train"
 
 
 def read_folder(source: Path, language: str) -> list[Utterance]:
@@ -69,7 +111,7 @@ def read_lhotse(name: str, source: Path, language: str) -> list[Utterance]:
     name = name.replace("-", "_")
     recipe = getattr(recipes, f"prepare_{name}", None)
     if recipe is None:
-        raise unknown("corpus", name, ["folder", "flite", *lhotse_corpora()])
+        raise unknown("corpus", name, ["folder", "flite", "midi", "sounds", *lhotse_corpora()])
     required = [p.name for p in inspect.signature(recipe).parameters.values() if p.default is p.empty]
     needs_output = "output_dir" in required
     if len(required) != 1 + needs_output:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -50,6 +51,8 @@ class Utterance:
     """What it is played at: pitch, formants and tempo all move, which makes another voice of it."""
     phones: tuple[tuple[str, float], ...] = ()
     """ARPABET phones and where each ends, in seconds from the start, if they are known."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """What else is known of a sound whose text describes it and is not said in it: instrument, key, label, split ..."""
 
 
 @dataclass(frozen=True)

@@ -17,16 +17,20 @@ from lhotse.supervision import AlignmentItem
 from speechgen.core.errors import UserError, unknown
 from speechgen.core.protocols import Progress
 from speechgen.data import compute
+from speechgen.data.captions import described
 from speechgen.data.compute import Tokenizer
-from speechgen.data.corpora import read_folder, read_lhotse
+from speechgen.data.corpora import SPLITS, EmptySplitError, Making, read_folder, read_lhotse
 from speechgen.data.decode import AUDIO_PRODUCER, RATE, Decoded, Utterance, decode
 from speechgen.data.features import FeatureStore, FeatureWriter, producer_hash
 from speechgen.data.flite import generate_flite
+from speechgen.data.midi import generate_midi
 from speechgen.data.report import Report, text_outliers
 
-__all__ = ["FEATURES", "Steps", "add_features", "load_cuts", "prepare_corpus"]
+__all__ = ["FEATURES", "SPLIT", "Steps", "add_features", "load_cuts", "prepare_corpus", "prepare_splits"]
 
 FEATURES = ("audio", "mel", "phonemes", "characters", "tokens", "labels", "pitch")
+SPLIT = ("midi", "sounds")
+"""Corpora that are divided into train, valid and test."""
 MIN_SECONDS, LONG_SECONDS = 0.3, 30.0
 CLIPPING_SHARE = 1e-3
 
@@ -42,7 +46,7 @@ def prepare_corpus(
     corpus: str = "folder",
     language: str = "en-us",
     tokenizer: Tokenizer | None = None,
-    hours: float = 2.0,
+    making: Making | None = None,
     speed: float = 1.0,
     jobs: int = 1,
     progress: Steps | None = None,
@@ -50,13 +54,13 @@ def prepare_corpus(
     """Prepare a corpus, or add features to a prepared one.
 
     Args:
-        source: the corpus as downloaded, a folder with metadata (see `corpora`), or the sentences for flite.
+        source: the corpus as downloaded, a folder with metadata (see `corpora`), the sentences for flite, songs for midi.
         out: the prepared folder.
         features: any of FEATURES; audio is always stored.
-        corpus: "folder", "flite" or the name of a lhotse recipe.
+        corpus: "folder", "flite", "midi", "sounds" (a folder whose texts are labels) or the name of a lhotse recipe.
         language: espeak-ng's code; of utterances whose metadata does not say, and the one that is phonemised.
         tokenizer: needed for "tokens".
-        hours: how much flite reads.
+        making: of what is made or cut into windows: how much, how long, which split.
         speed: what the audio is played at, pitch and formants too: a copy at 0.9 or 1.1 is a corpus of other voices.
         jobs: threads that decode and compute mels and pitch.
         progress: told of each step.
@@ -78,11 +82,52 @@ def prepare_corpus(
                 f"{out} holds {report.corpus} of {report.source}{played}, not {wanted}: choose another folder to prepare into"
             )
     else:
-        utterances = _utterances(corpus, source, out, language, hours, jobs, progress)
+        utterances = _utterances(corpus, source, out, language, making or Making(), jobs, progress)
         utterances = [replace(utterance, speed=speed) for utterance in utterances]
         report = store_audio(utterances, out, Report(corpus, str(source), speed), jobs=jobs, progress=progress)
     add_features(out, features, language=language, tokenizer=tokenizer, jobs=jobs, progress=progress)
     return report
+
+
+def prepare_splits(
+    source: Path,
+    out: Path,
+    features: Sequence[str] = ("audio", "characters"),
+    *,
+    corpus: str,
+    making: Making | None = None,
+    language: str = "en-us",
+    tokenizer: Tokenizer | None = None,
+    speed: float = 1.0,
+    jobs: int = 1,
+    progress: Steps | None = None,
+) -> dict[Path, Report]:
+    """Prepare a corpus as three: out/train, out/valid and out/test. What there is too little of for a split has none.
+
+    The arguments are those of `prepare_corpus`; `making.split` is not used.
+
+    Raises:
+        UserError: as `prepare_corpus`, or every split is empty.
+    """
+    made: dict[Path, Report] = {}
+    for split in SPLITS:
+        try:
+            made[out / split] = prepare_corpus(
+                source,
+                out / split,
+                features,
+                corpus=corpus,
+                making=replace(making or Making(), split=split),
+                language=language,
+                tokenizer=tokenizer,
+                speed=speed,
+                jobs=jobs,
+                progress=progress,
+            )
+        except EmptySplitError as error:
+            if split == SPLITS[-1] and not made:
+                raise UserError(f"{source} is too small to be divided: give more of it") from error
+    return made
 
 
 def load_cuts(folder: Path) -> CutSet:
@@ -161,13 +206,17 @@ def store_audio(
 
 
 def _utterances(
-    corpus: str, source: Path, out: Path, language: str, hours: float, jobs: int, progress: Steps | None
+    corpus: str, source: Path, out: Path, language: str, making: Making, jobs: int, progress: Steps | None
 ) -> list[Utterance]:
     if corpus == "folder":
         return read_folder(source, language)
+    if corpus == "sounds":
+        return described(read_folder(source, language), making)
+    step = progress(corpus) if progress and corpus in ("flite", "midi") else None
     if corpus == "flite":
-        step = progress("flite") if progress else None
-        return generate_flite(source, out / "recordings", hours=hours, jobs=jobs, progress=step)
+        return generate_flite(source, out / "recordings", hours=making.hours, jobs=jobs, progress=step)
+    if corpus == "midi":
+        return generate_midi(source, out / "recordings", making, step)
     return read_lhotse(corpus, source, language)
 
 
@@ -212,6 +261,7 @@ def _cut(decoded: Decoded, seconds: float, cut_id: str) -> MonoCut:
         speaker=utterance.speaker,
         language=utterance.language,
         alignment={"phone": phones} if phones else None,
+        custom=dict(utterance.tags) or None,
     )
     return MonoCut(cut_id, decoded.start_seconds / utterance.speed, seconds, 0, supervisions=[spoken], recording=recording)
 

@@ -67,7 +67,8 @@ class Report:
 def text_outliers(cuts: list[MonoCut], threshold: float = 4.5, minimum: int = 20) -> set[str]:
     """Return ids whose characters per second are improbable for their language.
 
-    The logarithm of the speaking rate is compared with the language's median in units of its robust deviation.
+    The logarithm of the speaking rate is compared with the language's median in units of its robust deviation. A text that
+    describes a sound is not spoken: cuts with tags are passed over.
 
     Args:
         cuts: utterances with one supervision each.
@@ -77,7 +78,7 @@ def text_outliers(cuts: list[MonoCut], threshold: float = 4.5, minimum: int = 20
     groups: dict[str, list[tuple[str, float]]] = defaultdict(list)
     for cut in cuts:
         spoken = cut.supervisions[0]
-        if spoken.text:
+        if spoken.text and not spoken.custom:
             # Half a second of silence around speech is usual and says nothing of its rate.
             rate = len(spoken.text) / max(cut.duration - 0.5, 0.2)
             groups[spoken.language or ""].append((cut.id, float(np.log(rate))))

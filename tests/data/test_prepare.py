@@ -18,6 +18,7 @@ from speechgen.cli.main import run
 from speechgen.core.errors import UserError
 from speechgen.core.types import MelSettings, SemanticTokens, Waveform
 from speechgen.data.compute import Tokenizer
+from speechgen.data.corpora import Making
 from speechgen.data.features import FeatureStore, find
 from speechgen.data.prepare import load_cuts, prepare_corpus
 from speechgen.text.vocabulary import ENGLISH
@@ -200,7 +201,9 @@ def fake_flite(tmp_path, monkeypatch):
 def test_flite_labels_are_the_phones_at_the_centres_of_token_frames(fake_flite, tmp_path):
     (tmp_path / "sentences.txt").write_text("; rm -rf a cat\n")
     features = ("audio", "mel", "labels", "phonemes")
-    report = prepare_corpus(tmp_path / "sentences.txt", tmp_path / "out", features, corpus="flite", hours=1 / 3600)
+    report = prepare_corpus(
+        tmp_path / "sentences.txt", tmp_path / "out", features, corpus="flite", making=Making(hours=1 / 3600)
+    )
     labels, mel = store(tmp_path / "out", "labels"), store(tmp_path / "out", "mel")
     assert report.utterances == len(labels) > 0
     cut_id = next(iter(labels.offsets))
