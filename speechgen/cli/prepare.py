@@ -25,23 +25,15 @@ def prepare(
         ),
     ],
     source: Annotated[
-        Path,
-        typer.Option(
-            help="Folder of the corpus; for flite a text file with a sentence a line; for midi also one file or archive."
-        ),
+        Path, typer.Option(help="Folder of the corpus; for midi also a file or an archive, for flite a sentence a line.")
     ],
     out: Annotated[
-        Path,
-        typer.Option(
-            help="Prepared folder, of midi and sounds one each in train/, valid/ and test/. If it exists, only missing "
-            "features are added."
-        ),
+        Path, typer.Option(help="Prepared folder (midi, sounds: train/, valid/, test/); only missing features are added to it.")
     ],
     features: Annotated[
         str,
         typer.Option(
-            help="What to compute: audio, mel, pitch, phonemes, characters, tokens, labels (flite). Default: audio and "
-            "mel, of midi and sounds audio and characters (the captions)."
+            help="Of audio, mel, pitch, phonemes, characters, tokens, labels. Default: audio,mel; midi, sounds: audio,characters."
         ),
     ] = "",
     tokenizer: Annotated[Path | None, typer.Option(help="Checkpoint folder that computes the tokens.")] = None,

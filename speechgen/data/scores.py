@@ -207,14 +207,14 @@ def _chorales(path: Path, name: str) -> Iterator[Song]:
 
 
 def _chorale(columns: list[list[int]]) -> Score | None:
-    """A table of pitches [sixteenths, voices] as a score; a pitch below 1 is a rest."""
+    """A table of pitches [sixteenths, voices] as a score; a pitch below 1, or none (NaN), is a rest."""
     step = 60 / CHORALE_BPM / 4
     voices: dict[str, tuple[Note, ...]] = {}
     for voice in range(max(map(len, columns), default=0)):
         pitches = [column[voice] if voice < len(column) else 0 for column in columns]
         changes = [0, *(k for k in range(1, len(pitches)) if pitches[k] != pitches[k - 1]), len(pitches)]
         notes = tuple(
-            Note(pitches[first], first * step, last * step, CHORALE_VELOCITY)
+            Note(int(pitches[first]), first * step, last * step, CHORALE_VELOCITY)
             for first, last in zip(changes, changes[1:], strict=False)
             if pitches[first] > 0
         )

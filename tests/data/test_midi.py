@@ -209,3 +209,10 @@ def test_a_missing_package_says_how_to_get_it(chorales, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "midirenderer", None)
     with pytest.raises(UserError, match=r"speechgen\[music\]"):
         prepare_corpus(chorales, tmp_path / "out", corpus="midi")
+
+
+def test_a_table_may_hold_no_pitch(tmp_path):
+    """Voices that rest are NaN in the tables that are passed around, and their pitches are floats."""
+    (tmp_path / "a.json").write_text('{"train": [[[60.0, NaN], [60.0, NaN], [62.0, 48.0]]]}')
+    melody, bass = read_songs(tmp_path)[0].read().voices.values()
+    assert [note.pitch for note in melody] == [60, 62] and [type(note.pitch) for note in (*melody, *bass)] == [int] * 3
