@@ -33,7 +33,7 @@ def prepare(
     features: Annotated[
         str,
         typer.Option(
-            help="Of audio, mel, pitch, phonemes, characters, tokens, labels. Default: audio,mel; midi, sounds: audio,characters."
+            help="audio, mel, pitch, phonemes, characters, tokens, labels. Default: audio,mel; midi, sounds: audio,characters."
         ),
     ] = "",
     tokenizer: Annotated[Path | None, typer.Option(help="Checkpoint folder that computes the tokens.")] = None,
