@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from speechgen.data.compute import Tokenizer
+    from speechgen.data.compute import Encoder, Tokenizer
     from speechgen.data.report import Report
 
 __all__ = ["prepare"]
@@ -33,10 +33,11 @@ def prepare(
     features: Annotated[
         str,
         typer.Option(
-            help="audio, mel, pitch, phonemes, characters, tokens, labels. Default: audio,mel; midi, sounds: audio,characters."
+            help="audio, mel, pitch, phonemes, characters, tokens, latents, labels. Default: audio,mel; midi, sounds: audio,characters."
         ),
     ] = "",
     tokenizer: Annotated[Path | None, typer.Option(help="Checkpoint folder that computes the tokens.")] = None,
+    autoencoder: Annotated[Path | None, typer.Option(help="Checkpoint folder that computes the latents.")] = None,
     language: Annotated[str, typer.Option(help="Language of texts that do not say, as espeak-ng's code.")] = "en-us",
     hours: Annotated[float, typer.Option(min=0.001, help="How much flite reads, or is rendered.")] = 2.0,
     seconds: Annotated[float, typer.Option(min=1, max=60, help="Of a rendered stretch, or a window of a long sound.")] = 10.0,
@@ -64,6 +65,7 @@ def prepare(
             language=language,
             tokenizer=_load_tokenizer(tokenizer) if tokenizer and "tokens" in names else None,
             making=making,
+            encoder=_load_encoder(autoencoder) if autoencoder and "latents" in names else None,
             speed=speed,
             jobs=jobs,
             progress=steps,
@@ -85,6 +87,18 @@ def _load_tokenizer(folder: Path) -> Tokenizer:
     if loaded.spec.role != "tokenizers":
         raise UserError(f"{folder} holds {loaded.info.model}, of {loaded.spec.role}: give the folder of a tokenizer")
     return Tokenizer(loaded.generator().encode, checkpoint.fingerprint(folder))
+
+
+def _load_encoder(folder: Path) -> Encoder:
+    from speechgen.core import checkpoint
+    from speechgen.core.errors import UserError
+    from speechgen.data.compute import Encoder
+
+    loaded = checkpoint.load(folder)
+    if loaded.spec.role != "autoencoders":
+        raise UserError(f"{folder} holds {loaded.info.model}, of {loaded.spec.role}: give the folder of an autoencoder")
+    autoencoder = loaded.generator()
+    return Encoder(autoencoder.encode, autoencoder.rate, checkpoint.fingerprint(folder))
 
 
 @contextmanager

@@ -12,14 +12,16 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from speechgen.core.types import CodecTokens, Mel, MelSettings, SemanticTokens, Text, Waveform
+from speechgen.core.types import CodecTokens, Latents, Mel, MelSettings, SemanticTokens, Text, Waveform
 
 __all__ = [
     "AcousticCodesModel",
     "AcousticModel",
+    "Autoencoder",
     "Batch",
     "Codec",
     "InfillingModel",
+    "LatentPart",
     "Objective",
     "Part",
     "Progress",
@@ -27,6 +29,7 @@ __all__ = [
     "SemanticModel",
     "SemanticTokenizer",
     "TextToCodes",
+    "TextToLatents",
     "TextToMel",
     "Update",
     "Vocoder",
@@ -43,7 +46,8 @@ class Batch:
 
     Fields (each exists only if the objective asked for it):
         audio [B, L] float32 · mel [B, T, M] float32 · phonemes [B, S] int64 · characters [B, S] int64 (code points)
-        tokens [B, T'] int64 · labels [B, T'] int64 · pitch [B, T] float32, Hz on the frames of the mel, 0 = unvoiced
+        latents [B, T'', D] float32 · tokens [B, T'] int64 · labels [B, T'] int64
+        pitch [B, T] float32, Hz on the frames of the mel, 0 = unvoiced
         codes [B, Q, T] int64, a codec's
     """
 
@@ -243,6 +247,68 @@ class TextToMel(Protocol):
         progress: Progress | None = None,
     ) -> Mel:
         """Return the mel of `text` alone, `frames` long if that is given, without the prompt's frames."""
+        ...
+
+
+class Autoencoder(Protocol):
+    """Mel to continuous latents and back."""
+
+    mel: MelSettings
+    rate: float
+    """Latents per second."""
+    width: int
+    """Channels D of a latent."""
+    frames: int
+    """Mel frames of a latent."""
+    reach: int
+    """Latents before a frame's own that it can depend on; none behind it."""
+
+    def encode(self, mel: Mel) -> Latents:
+        """Return the latents of a mel; a last one that is not whole repeats the last frame."""
+        ...
+
+    def decode(self, latents: Latents) -> Mel:
+        """Return the mel of latents, `frames` for each."""
+        ...
+
+
+@dataclass(frozen=True)
+class LatentPart:
+    """Some latents `values [1, T, D]` of an utterance that is being made, `done` in [0, 1] of it; `last`: it ends here."""
+
+    values: Tensor
+    last: bool
+    done: float
+
+
+class TextToLatents(Protocol):
+    """Phonemes and a prompt's latents to latents in the prompt's voice, from left to right."""
+
+    rate: float
+    """Latents per second."""
+    reads_prompt_text: bool
+    """Whether it must be told what the prompt says."""
+    sets_duration: bool
+    """Whether it makes exactly as many latents as it is asked for; otherwise that is a hint."""
+
+    def stream(
+        self, text: Text, prompt: Latents, prompt_text: Text, *, count: int, options: Any, rng: torch.Generator
+    ) -> Iterator[LatentPart]:
+        """Yield the latents of `text` alone, part by part, about or exactly `count` of them."""
+        ...
+
+    def generate(
+        self,
+        text: Text,
+        prompt: Latents,
+        prompt_text: Text,
+        *,
+        count: int,
+        options: Any,
+        rng: torch.Generator,
+        progress: Progress | None = None,
+    ) -> Latents:
+        """Return what `stream` yields, in one."""
         ...
 
 

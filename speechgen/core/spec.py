@@ -13,7 +13,18 @@ from speechgen.core.protocols import Objective
 
 __all__ = ["ModelSpec", "Role"]
 
-Role = Literal["tokenizers", "semantic", "acoustic", "text_to_mel", "vocoders", "codecs", "waveform", "text_to_codes"]
+Role = Literal[
+    "tokenizers",
+    "semantic",
+    "acoustic",
+    "text_to_mel",
+    "text_to_codes",
+    "text_to_latents",
+    "autoencoders",
+    "codecs",
+    "vocoders",
+    "waveform",
+]
 
 
 @dataclass(frozen=True)

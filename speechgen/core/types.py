@@ -101,12 +101,11 @@ class CodecTokens:
 
 @dataclass(frozen=True)
 class Latents:
-    """Continuous latents `values [B, T, D]` float32, `rate` per second, which `codec` can decode. Channels are normalised."""
+    """Continuous latents of a mel, `values [B, T, D]` float32, `rate` per second; each channel has mean 0 and variance 1."""
 
     values: Tensor
     lengths: Tensor
     rate: float
-    codec: str
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,10 @@ from speechgen.data.prepare import load_cuts
 
 __all__ = ["FIELDS", "DataConfig", "TrainingData"]
 
-FIELDS = (*KINDS, "reference")
+FIELDS = (*KINDS, "reference", "reference_latents")
+_REFERENCES = {"reference": "mel", "reference_latents": "latents"}
+"""Fields that are of another utterance of the speaker, and the feature they are read from."""
+_FLOATS = ("mel", "reference", "latents", "reference_latents", "pitch")
 REFERENCE_SECONDS = 3.0
 _MEL = MelSettings()
 _PADDING = {"mel": math.log(_MEL.floor), "reference": math.log(_MEL.floor)}
@@ -68,6 +71,7 @@ class TrainingData:
         producers: hash of each feature kind that is read, as in its folder's name.
         uses: fingerprint of the checkpoint behind a kind, such as {"tokens": ...}, where there is one.
         mel: definition of the mels that are read, if any are.
+        latents: channels and rate of the latents that are read, if any are.
         summary: one line for people: what is used, what is left out and why.
     """
 
@@ -82,18 +86,21 @@ class TrainingData:
                 raise unknown("field", name, FIELDS)
         if config.crop_seconds is not None and config.speaker_balance:
             raise UserError("data.speaker_balance is for whole utterances: leave it or data.crop_seconds out")
-        if config.crop_seconds is not None and (whole := {"phonemes", "characters"}.intersection(fields)):
+        if config.crop_seconds is not None and (whole := {"phonemes", "characters", "latents"}.intersection(fields)):
             raise UserError(f"{whole.pop()} cannot be cropped with the audio: leave data.crop_seconds out for this objective")
         self._fields, self._config, self._seed = fields, config, seed
         self._crop = max(1, round(config.crop_seconds * RATE / _TOKEN_SAMPLES)) if config.crop_seconds else None  # tokens
-        kinds = sorted({"mel" if name == "reference" else name for name in fields})
+        kinds = sorted({_REFERENCES.get(name, name) for name in fields})
         self.producers = {kind: _producer(folders, kind, config.producers) for kind in kinds}
         self._stores: list[dict[str, FeatureStore]] = []
         for folder in folders:
             paths = {kind: find(folder, kind).get(chosen) for kind, chosen in self.producers.items()}
             self._stores.append({kind: FeatureStore(path) for kind, path in paths.items() if path})
         made = [(kind, store.producer) for stores in self._stores for kind, store in stores.items()]
-        self.uses = {kind: str(made_by[key]) for kind, made_by in made for key in ("tokenizer", "codec") if key in made_by}
+        makers = ("tokenizer", "codec", "autoencoder")
+        self.uses = {kind: str(producer[name]) for kind, producer in made for name in makers if name in producer}
+        latents = [stores["latents"] for stores in self._stores if "latents" in stores]
+        self.latents = (latents[0].width, float(latents[0].producer["rate"])) if latents else None
         mels = [producer["mel"] for kind, producer in made if kind == "mel" and "mel" in producer]
         self.mel = MelSettings(**mels[0]) if mels else None
         self._items, self.summary = self._usable(folders)
@@ -138,10 +145,10 @@ class TrainingData:
         rows: dict[str, list[Tensor]] = {name: [] for name in self._fields}
         for item in self._plan(number):
             start = int(rng.integers(self._last_start(item) + 1))
-            reference = self._another(item, rng) if "reference" in self._fields else item
+            reference = item if _REFERENCES.keys().isdisjoint(self._fields) else self._another(item, rng)
             for name in self._fields:
-                if name == "reference":
-                    values = self._random_stretch(reference, rng)
+                if name in _REFERENCES:
+                    values = self._random_stretch(_REFERENCES[name], reference, rng)
                 else:
                     values = self._values(name, item, start)
                 rows[name].append(_tensor(name, values))
@@ -175,10 +182,10 @@ class TrainingData:
             chosen = others[(others.index(item) + 1 + int(rng.integers(len(others) - 1))) % len(others)]
         return chosen
 
-    def _random_stretch(self, item: Item, rng: np.random.Generator) -> NDArray[Any]:
-        """A random REFERENCE_SECONDS of an utterance's mel, or all of it if it is shorter."""
-        store = self._stores[item.folder]["mel"]
-        frames = round(REFERENCE_SECONDS * _MEL.frame_rate)
+    def _random_stretch(self, kind: str, item: Item, rng: np.random.Generator) -> NDArray[Any]:
+        """A random REFERENCE_SECONDS of an utterance's mel or latents, or all of it if it is shorter."""
+        store = self._stores[item.folder][kind]
+        frames = round(REFERENCE_SECONDS * float(store.producer.get("rate", _MEL.frame_rate)))
         start = int(rng.integers(max(0, store.length(item.id) - frames) + 1))
         return store.get(item.id, start, start + frames)
 
@@ -234,4 +241,4 @@ def _tensor(name: str, values: NDArray[Any]) -> Tensor:
     """Stored values as the objective reads them: audio, mels and pitch float32, the rest int64."""
     if name == "audio":
         return torch.from_numpy(values.astype(np.float32) / SCALE)
-    return torch.from_numpy(values.astype(np.float32 if name in ("mel", "reference", "pitch") else np.int64))
+    return torch.from_numpy(values.astype(np.float32 if name in _FLOATS else np.int64))

@@ -4,6 +4,7 @@ mel        log-mel of the audio
 phonemes   symbols of the text, for English with a trusted text
 characters code points of a trusted text in any language
 tokens     semantic tokens of the audio by a tokenizer that the caller brings
+latents    of the mel, by an autoencoder that the caller brings
 labels     the phone at the centre of each token frame, where the corpus knows its phone times
 pitch      fundamental frequency of the audio on the frames of the mel
 """
@@ -26,7 +27,7 @@ from numpy.typing import NDArray
 from speechgen.audio.pitch import pitch_producer
 from speechgen.core.errors import UserError
 from speechgen.core.protocols import Progress
-from speechgen.core.types import MelSettings, SemanticTokens, Waveform
+from speechgen.core.types import Latents, Mel, MelSettings, SemanticTokens, Waveform
 from speechgen.data.decode import RATE, stored_mel, stored_pitch, stored_samples
 from speechgen.data.features import FeatureStore, FeatureWriter, producer_hash
 from speechgen.text.phonemes import Phonemizer
@@ -34,10 +35,12 @@ from speechgen.text.vocabulary import ARPABET, ENGLISH, PAD
 
 __all__ = [
     "FRAMES_PER_TOKEN",
+    "Encoder",
     "Entries",
     "Tokenizer",
     "characters",
     "labels",
+    "latents",
     "mel",
     "phonemes",
     "pitch",
@@ -59,6 +62,15 @@ class Tokenizer:
     """What computes `tokens`: its encode function and the fingerprint of its checkpoint."""
 
     encode: Callable[[Waveform], SemanticTokens]
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """What computes `latents`: an autoencoder's encode function and rate, and the fingerprint of its checkpoint."""
+
+    encode: Callable[[Mel], Latents]
+    rate: float
     fingerprint: str
 
 
@@ -164,6 +176,19 @@ def tokens(audio: FeatureStore, tokenizer: Tokenizer) -> Entries:
     A tokenizer of another rate is aligned by time: each frame pair takes the token that is spoken at its centre.
     """
     return Entries({"audio": audio.producer, "tokenizer": tokenizer.fingerprint}, len(audio), _tokens(audio, tokenizer))
+
+
+def latents(mels: FeatureStore, encoder: Encoder) -> Entries:
+    """Normalised latents [T'', D] of every stored mel."""
+    settings = MelSettings(**mels.producer["mel"])
+
+    def values() -> Iterator[tuple[str, NDArray[Any]]]:
+        for cut_id in mels.offsets:
+            frames = torch.from_numpy(mels.get(cut_id).astype(np.float32))[None]
+            made = encoder.encode(Mel(frames, torch.tensor([frames.shape[1]]), settings))
+            yield cut_id, made.values[0].cpu().numpy()
+
+    return Entries({"mel": mels.producer, "autoencoder": encoder.fingerprint, "rate": encoder.rate}, len(mels), values())
 
 
 @contextmanager

@@ -22,9 +22,10 @@ from speechgen.core.errors import UserError
 
 __all__ = ["KINDS", "FeatureStore", "FeatureWriter", "find", "producer_hash"]
 
-KINDS: dict[str, tuple[str, int]] = {
+KINDS: dict[str, tuple[str, int | None]] = {
     "audio": ("int16", 0),  # [L] at 24 kHz, 32768 = full scale
     "mel": ("float16", 100),  # [T, 100]
+    "latents": ("float16", None),  # [T'', D] normalised
     "phonemes": ("int16", 0),  # [S]
     "characters": ("int32", 0),  # [S] code points
     "tokens": ("int16", 0),  # [T']
@@ -32,7 +33,7 @@ KINDS: dict[str, tuple[str, int]] = {
     "pitch": ("float32", 0),  # [T] Hz, 0 = unvoiced
     "codes": ("int16", 8),  # [T, Q] of a codec, Q as the codec has
 }
-"""Feature kinds: stored dtype and usual width (size of the trailing dimension, 0 = none)."""
+"""Feature kinds: stored dtype and usual width (size of the trailing dimension, 0 = none, None = that of the first entry)."""
 
 
 def producer_hash(producer: Mapping[str, Any]) -> str:
@@ -66,6 +67,8 @@ class FeatureWriter:
 
     def add(self, cut_id: str, values: NDArray[Any]) -> None:
         """Append the entry of one cut: `values` [N] or [N, width]."""
+        if self.width is None:
+            self.width = values.shape[1]
         expected = (len(values), self.width) if self.width else (len(values),)
         if values.shape != expected:
             raise ValueError(f"{self.target.name}: {cut_id} has shape {values.shape}, expected {expected}")
@@ -79,7 +82,7 @@ class FeatureWriter:
         try:
             self._file.close()
             if kind is None:
-                index = {"producer": self.producer, "dtype": self.dtype, "width": self.width, "offsets": self._offsets}
+                index = {"producer": self.producer, "dtype": self.dtype, "width": self.width or 0, "offsets": self._offsets}
                 (self._beside / "index.json").write_text(json.dumps(index), encoding="utf-8")
                 shutil.rmtree(self.target, ignore_errors=True)
                 self._beside.rename(self.target)

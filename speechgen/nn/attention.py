@@ -6,13 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from speechgen.nn.kv_cache import LayerCache
 from speechgen.nn.positions import rotate
 
 __all__ = ["SelfAttention"]
 
 
 class SelfAttention(nn.Module):
-    """Bidirectional self-attention; every head is rotated, or the first `rotary_heads` alone."""
+    """Self-attention, bidirectional unless masked; every head is rotated, or the first `rotary_heads` alone."""
 
     def __init__(self, width: int, num_heads: int, dropout: float = 0.0, *, rotary_heads: int | None = None) -> None:
         super().__init__()
@@ -24,23 +25,28 @@ class SelfAttention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, valid: Tensor, angles: Tensor) -> Tensor:
+    def forward(self, x: Tensor, valid: Tensor, angles: Tensor, cache: LayerCache | None = None) -> Tensor:
         """Attend from every position to the valid ones.
 
         Args:
             x: [B, T, D].
-            valid: [B, T], True = real.
-            angles: [T, D / H / 2] from `rotary_angles`.
+            valid: [B, T], True = real; or [B, T, T'], True where a position (row) may attend to another (column).
+            angles: [T, D / H / 2] or [B, T, D / H / 2] from `rotary_angles`.
+            cache: what was read before; T' then counts it too.
 
         Returns:
             [B, T, D]; values at padded positions are unspecified.
         """
         q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)  # each [B, H, T, D/H]
+        angles = angles if angles.dim() == 2 else angles[:, None]
+        k = self._rotated(k, angles)
+        if cache is not None:
+            k, v = cache.extend(k, v)
         mixed = F.scaled_dot_product_attention(
             self._rotated(q, angles),
-            self._rotated(k, angles),
+            k,
             v,
-            attn_mask=valid[:, None, None, :],
+            attn_mask=valid[:, None, None, :] if valid.dim() == 2 else valid[:, None],
             dropout_p=self.dropout if self.training else 0.0,
         )
         mapped: Tensor = self.out(mixed.transpose(1, 2).flatten(2))  # [B, T, D]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 __all__ = ["ConvNeXtBlock", "ConvNeXtV2Block"]
@@ -11,11 +12,12 @@ __all__ = ["ConvNeXtBlock", "ConvNeXtV2Block"]
 class ConvNeXtBlock(nn.Module):
     """Depthwise convolution of width 7, LayerNorm, pointwise expansion with GELU, layer scale, residual.
 
-    Attribute names are those of the published Vocos, so its weights load unchanged.
+    Attribute names are those of the published Vocos, so its weights load unchanged. If `causal`, no frame sees a later one.
     """
 
-    def __init__(self, width: int, hidden_width: int, layer_scale: float) -> None:
+    def __init__(self, width: int, hidden_width: int, layer_scale: float, *, causal: bool = False) -> None:
         super().__init__()
+        self.delay = 3 if causal else 0  # what is padded here moves the window back by half of its width
         self.dwconv = nn.Conv1d(width, width, 7, padding=3, groups=width)
         self.norm = nn.LayerNorm(width, eps=1e-6)
         self.pwconv1 = nn.Linear(width, hidden_width)
@@ -25,7 +27,7 @@ class ConvNeXtBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, D, T] to [B, D, T]."""
-        y = self.dwconv(x).transpose(1, 2)  # [B, T, D]
+        y = self.dwconv(F.pad(x, (self.delay, 0)))[..., : x.shape[2]].transpose(1, 2)  # [B, T, D]
         y = self.gamma * self.pwconv2(self.act(self.pwconv1(self.norm(y))))
         return x + y.transpose(1, 2)
 

@@ -9,17 +9,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["ConvolutionalPosition", "cosine_table", "rotary_angles", "rotate"]
+__all__ = ["ConvolutionalPosition", "angles_at", "cosine_table", "rotary_angles", "rotate"]
 
 
 def rotary_angles(size: int, head_width: int, device: torch.device, base: float = 10000.0) -> Tensor:
     """Return [T, head_width / 2] angles in radians, float32."""
-    frequencies = base ** (-torch.arange(0, head_width, 2, device=device, dtype=torch.float32) / head_width)
-    return torch.arange(size, device=device, dtype=torch.float32)[:, None] * frequencies
+    return angles_at(torch.arange(size, device=device), head_width, base)
+
+
+def angles_at(positions: Tensor, head_width: int, base: float = 10000.0) -> Tensor:
+    """Return the angles of `positions` [...], which need not be whole, as [..., head_width / 2] float32."""
+    exponents = torch.arange(0, head_width, 2, device=positions.device, dtype=torch.float32) / head_width
+    return positions.float()[..., None] * base**-exponents
 
 
 def rotate(x: Tensor, angles: Tensor) -> Tensor:
-    """Rotate each feature pair of `x [B, H, T, head_width]` by `angles [T, head_width / 2]`; keeps dtype."""
+    """Rotate each feature pair of `x [B, H, T, head_width]` by `angles` [T, head_width / 2] or [B, 1, T, ...]; keeps dtype."""
     even, odd = x.float().unflatten(-1, (-1, 2)).unbind(-1)
     cos, sin = angles.cos(), angles.sin()
     return torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1).flatten(-2).to(x.dtype)

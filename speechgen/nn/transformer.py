@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from speechgen.nn.attention import SelfAttention
+from speechgen.nn.kv_cache import LayerCache
 
 __all__ = ["DiTBlock", "FinalModulation", "GELU", "TransformerBlock", "feed_forward", "through_u"]
 
@@ -37,6 +38,7 @@ class TransformerBlock(nn.Module):
         dropout: float = 0.0,
         *,
         modulated: bool = False,
+        condition_width: int | None = None,
         gelu: GELU = "none",
         rotary_heads: int | None = None,
     ) -> None:
@@ -46,19 +48,30 @@ class TransformerBlock(nn.Module):
         self.ff_norm = nn.RMSNorm(width)
         self.ff = feed_forward(width, ff_multiple, dropout, gelu)
         self.dropout = nn.Dropout(dropout)
-        self.modulation = nn.Linear(width, 6 * width) if modulated else None
+        self.modulation = nn.Linear(condition_width or width, 6 * width) if modulated else None
         if self.modulation is not None:
             nn.init.zeros_(self.modulation.weight)
             nn.init.zeros_(self.modulation.bias)
 
-    def forward(self, x: Tensor, valid: Tensor, angles: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Map [B, T, D] to [B, T, D], modulated by `condition` [B, D]; see SelfAttention for `valid` and `angles`."""
+    def forward(
+        self,
+        x: Tensor,
+        valid: Tensor,
+        angles: Tensor,
+        condition: Tensor | None = None,
+        cache: LayerCache | None = None,
+    ) -> Tensor:
+        """Map [B, T, D] to [B, T, D]; see SelfAttention for `valid`, `angles` and `cache`.
+
+        `condition` [B, D'] modulates a row, [B, T, D'] each of its positions; D' is `condition_width`, D if that is None.
+        """
         if self.modulation is None or condition is None:
-            x = x + self.dropout(self.attention(self.attention_norm(x), valid, angles))
+            x = x + self.dropout(self.attention(self.attention_norm(x), valid, angles, cache))
             return x + self.dropout(self.ff(self.ff_norm(x)))
-        shift, scale, gate, ff_shift, ff_scale, ff_gate = self.modulation(condition)[:, None].chunk(6, dim=-1)
+        condition = condition[:, None] if condition.dim() == 2 else condition
+        shift, scale, gate, ff_shift, ff_scale, ff_gate = self.modulation(condition).chunk(6, dim=-1)
         y = self.attention_norm(x) * (1 + scale) + shift
-        x = x + (1 + gate) * self.dropout(self.attention(y, valid, angles))
+        x = x + (1 + gate) * self.dropout(self.attention(y, valid, angles, cache))
         y = self.ff_norm(x) * (1 + ff_scale) + ff_shift
         return x + (1 + ff_gate) * self.dropout(self.ff(y))
 

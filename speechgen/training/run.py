@@ -198,6 +198,12 @@ def _check_sizes(config: Any, data: TrainingData) -> None:
     mel = getattr(config, "mel", None)
     if mel and data.mel and mel != data.mel:
         raise UserError(f"recipe: model.config.mel is {mel}, but the data was prepared with {data.mel}: leave it out")
+    latents = (getattr(config, "latent_width", 0), getattr(config, "latent_rate", 0.0))
+    if data.latents and latents != data.latents:
+        raise UserError(
+            f"recipe: model.config has latent_width {latents[0]} and latent_rate {latents[1]:g}, but the data's latents have "
+            f"{data.latents[0]} and {data.latents[1]:g}: set them so"
+        )
     if mel and "audio" in data.producers and mel.sample_rate != RATE:
         raise UserError(
             f"recipe: model.config.mel.sample_rate is {mel.sample_rate}, but prepared audio has {RATE}: leave it out"

@@ -59,6 +59,7 @@ def write_prepared(folder: Path, utterances: Mapping[str, tuple[str, int]], *, f
     made = {kind: FeatureWriter(folder, kind, {"made": kind}) for kind in ("audio", "mel", "labels", "phonemes", "pitch")}
     made["tokens"] = FeatureWriter(folder, "tokens", {"tokenizer": tokenizer})
     made["codes"] = FeatureWriter(folder, "codes", {"codec": "f0", "rate": 2 * RATE / TOKEN}, width=3)
+    made["latents"] = FeatureWriter(folder, "latents", {"autoencoder": "its", "rate": RATE / TOKEN / 2})
     for writer in made.values():
         writer.__enter__()
     for index, (name, (speaker, size)) in enumerate(utterances.items()):
@@ -69,6 +70,7 @@ def write_prepared(folder: Path, utterances: Mapping[str, tuple[str, int]], *, f
         made["codes"].add(name, np.repeat(ids, 2)[:, None] + np.arange(3))
         made["pitch"].add(name, np.repeat(ids, 2) + 0.5)
         made["labels"].add(name, ids + 1)
+        made["latents"].add(name, np.repeat(ids[::2, None], 3, axis=1))
         made["phonemes"].add(name, np.array([1, index + 4, 2]))
         seconds = size * TOKEN / RATE
         spoken = SupervisionSegment(name, name, 0.0, seconds, text=name, speaker=speaker, language="en-us")

@@ -213,3 +213,20 @@ def test_codes_come_codebook_by_codebook_at_their_own_rate(folder, config):
         for row, length in enumerate(batch.lengths["tokens"].tolist()):
             heard = batch["tokens"][row, :length].repeat_interleave(2)
             assert torch.equal(batch["codes"][row, :, : 2 * length], heard + torch.arange(3)[:, None])
+
+
+def test_latents_come_whole_with_those_of_another_utterance_and_say_what_made_them(folder):
+    data = TrainingData([folder], ("tokens", "latents", "reference_latents"), WHOLE, 0)
+    assert data.latents == (3, 24000 / TOKEN / 2) and data.uses["latents"] == "its"
+    for batch in take(data, 10):
+        assert batch["latents"].dtype == torch.float32
+        for row, own in enumerate(utterances(batch)):
+            size, shown = int(batch.lengths["latents"][row]), int(batch.lengths["reference_latents"][row])
+            assert torch.equal(batch["latents"][row, :size, 2], batch["tokens"][row, : 2 * size : 2].float())
+            other = int(batch["reference_latents"][row, 0, 0]) // 100
+            assert other != own and other % 5 == own % 5 and shown == -(-(30 + 3 * other) // 2)
+
+
+def test_latents_cannot_be_cropped(folder):
+    with pytest.raises(UserError, match="latents cannot be cropped"):
+        TrainingData([folder], ("latents",), CROPS, 0)

@@ -16,8 +16,8 @@ import torch
 from speechgen.audio.loudness import TARGET_DBFS, active_level
 from speechgen.cli.main import run
 from speechgen.core.errors import UserError
-from speechgen.core.types import MelSettings, SemanticTokens, Waveform
-from speechgen.data.compute import Tokenizer
+from speechgen.core.types import Latents, Mel, MelSettings, SemanticTokens, Waveform
+from speechgen.data.compute import Encoder, Tokenizer
 from speechgen.data.corpora import Making
 from speechgen.data.features import FeatureStore, find
 from speechgen.data.prepare import load_cuts, prepare_corpus
@@ -196,6 +196,23 @@ def fake_flite(tmp_path, monkeypatch):
     program.write_text(FLITE.format(python=sys.executable))
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+
+
+def test_latents_are_made_of_the_stored_mels_which_are_made_if_they_are_missing(corpus, tmp_path):
+    def encode(mel: Mel) -> Latents:
+        assert mel.settings == MelSettings()
+        return Latents(mel.values[:, ::4, :5], -(-mel.lengths // 4), 23.4375)
+
+    prepare_corpus(corpus(), tmp_path / "out", ("latents",), encoder=Encoder(encode, 23.4375, "abc"))
+    latents, mel = store(tmp_path / "out", "latents"), store(tmp_path / "out", "mel")
+    assert (latents.producer["autoencoder"], latents.producer["rate"], latents.width) == ("abc", 23.4375, 5)
+    for cut_id in latents.offsets:
+        np.testing.assert_array_equal(latents.get(cut_id), mel.get(cut_id)[::4, :5])
+
+
+def test_latents_need_an_autoencoder(corpus, tmp_path):
+    with pytest.raises(UserError, match="latents feature needs an autoencoder"):
+        prepare_corpus(corpus(), tmp_path / "out", ("latents",))
 
 
 def test_flite_labels_are_the_phones_at_the_centres_of_token_frames(fake_flite, tmp_path):

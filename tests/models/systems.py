@@ -13,7 +13,7 @@ from speechgen.core import registry
 from speechgen.core.protocols import Batch, Progress
 from speechgen.core.random import generator
 from speechgen.core.spec import ModelSpec
-from speechgen.core.types import CodecTokens, Mel, MelSettings, SemanticTokens, Text, Waveform
+from speechgen.core.types import CodecTokens, Latents, Mel, MelSettings, SemanticTokens, Text, Waveform
 from tests.tiny import RATE, voice_like
 
 MEL = MelSettings()
@@ -22,6 +22,8 @@ NUM_TOKENS = 8
 CODEC = "tiny"
 CODEBOOKS = 3
 CODES = 16
+LATENT_WIDTH = 4
+LATENT_RATE = MEL.frame_rate / 4
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,12 @@ def codes(*lengths: int, seed: int = 0) -> CodecTokens:
     return CodecTokens(ids, torch.tensor(lengths), TOKEN_RATE, CODES, CODEC)
 
 
+def latents(*lengths: int, seed: int = 0) -> Latents:
+    """Random rows, normalised."""
+    values = torch.randn(len(lengths), max(lengths), LATENT_WIDTH, generator=torch.Generator().manual_seed(seed))
+    return Latents(values, torch.tensor(lengths), LATENT_RATE)
+
+
 def batch(fields: tuple[str, ...], padding: int = 0) -> Batch:
     """A training batch of two unequal rows; audio comes in crops of one length.
 
@@ -96,6 +104,8 @@ def batch(fields: tuple[str, ...], padding: int = 0) -> Batch:
         "mel": (mel(25, 16).values, (25, 16)),  # odd and even
         "reference": (mel(20, 31, seed=1).values, (20, 31)),
         "tokens": (tokens(13, 8).ids, (13, 8)),
+        "latents": (latents(6, 4).values, (6, 4)),
+        "reference_latents": (latents(5, 8, seed=1).values, (5, 8)),
         "labels": (torch.randint(18, 60, (2, 13), generator=rng), (13, 8)),
         "pitch": (torch.tensor([150.0, 160.0, 0.0, 140.0]).repeat(2, 12), (48, 48)),
         "codes": (codes(13, 8).ids.transpose(1, 2), (13, 8)),
@@ -137,6 +147,20 @@ def _read(model: Any, options: Any, rng: torch.Generator, progress: Progress | N
     return model.generate(asked, mel(15), said, frames=21, options=options(steps=4), rng=rng, progress=progress).values
 
 
+def _encode(model: Any, options: Any, rng: torch.Generator, progress: Progress | None) -> Tensor:
+    return model.decode(model.encode(mel(22))).values
+
+
+def _say(model: Any, options: Any, rng: torch.Generator, progress: Progress | None) -> Tensor:
+    said, asked = Text(torch.arange(20, 26)[None], torch.tensor([6])), Text(torch.arange(26, 36)[None], torch.tensor([10]))
+    parts = []
+    for part in model.stream(asked, latents(7), said, count=9, options=options(steps=2), rng=rng):
+        parts.append(part.values)
+        if progress is not None:
+            progress(round(1000 * part.done), 1000)
+    return torch.cat(parts, dim=1)
+
+
 def _render(model: Any, options: Any, rng: torch.Generator, progress: Progress | None) -> Tensor:
     return model.generate(mel(20), options=options(), rng=rng, progress=progress).samples
 
@@ -146,5 +170,7 @@ GENERATE: dict[str, Callable[..., Tensor]] = {
     "semantic": _speak,
     "acoustic": _voice,
     "text_to_mel": _read,
+    "autoencoders": _encode,
+    "text_to_latents": _say,
     "vocoders": _render,
 }

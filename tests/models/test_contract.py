@@ -13,12 +13,24 @@ import speechgen.models
 from speechgen.core import checkpoint, registry
 from speechgen.core.protocols import Batch
 from speechgen.core.random import generator
-from speechgen.core.types import Mel, Waveform
+from speechgen.core.types import Mel, Text, Waveform
 from speechgen.data.batching import FIELDS
-from tests.models.systems import GENERATE, MEL, TOKEN_RATE, System, batch, build, mel, speech
+from tests.models.systems import (
+    GENERATE,
+    LATENT_RATE,
+    LATENT_WIDTH,
+    MEL,
+    TOKEN_RATE,
+    System,
+    batch,
+    build,
+    latents,
+    mel,
+    speech,
+)
 
 FILES = ("__init__", "config", "model", "objective", "generate")
-STOCHASTIC = ("semantic", "acoustic", "text_to_mel")
+STOCHASTIC = ("semantic", "acoustic", "text_to_mel", "text_to_latents")
 
 every_model = pytest.mark.parametrize("name", registry.names())
 
@@ -187,7 +199,7 @@ def test_the_same_seed_generates_the_same_and_nothing_else_is_drawn(name):
 def test_generation_reports_its_progress_to_the_end(name):
     system, calls = build(name), []
     system.generate(progress=lambda done, total: calls.append((done, total)))
-    if system.spec.role == "tokenizers":
+    if system.spec.role in ("tokenizers", "autoencoders"):
         return  # too quick to report
     assert calls[-1][0] == calls[-1][1] and calls == sorted(calls)
 
@@ -231,6 +243,31 @@ def test_read_mels_are_as_long_as_was_asked_and_without_the_prompt(name):
     assert values.isfinite().all() and values.dtype == torch.float32
 
 
+@of_role("autoencoders")
+def test_latents_have_the_promised_rate_and_size_and_become_as_many_frames(name):
+    system = build(name)
+    model = system.spec.generator(system.network.eval(), system.config)
+    made = model.encode(mel(21, 9))
+    assert made.values.shape == (2, -(-21 // model.frames), model.width) and made.rate == model.rate
+    assert model.rate * model.frames == pytest.approx(MEL.frame_rate)
+    assert system.generate().shape == (1, -(-22 // model.frames) * model.frames, MEL.num_bins)
+
+
+@of_role("text_to_latents")
+def test_streamed_latents_are_of_the_promised_width_and_the_last_part_says_so(name):
+    system = build(name)
+    model = system.spec.generator(system.network.eval(), system.config)
+    asked = Text(torch.arange(20, 40)[None], torch.tensor([20]))
+    options = system.spec.options(steps=2)
+    parts = list(model.stream(asked, latents(7), asked, count=12, options=options, rng=generator(0)))
+    assert [part.last for part in parts] == [False] * (len(parts) - 1) + [True] and len(parts) > 1
+    assert all(part.values.shape[::2] == (1, LATENT_WIDTH) and part.values.isfinite().all() for part in parts)
+    assert [part.done for part in parts] == sorted(part.done for part in parts) and parts[-1].done == 1
+    assert model.rate == LATENT_RATE
+    made = sum(part.values.shape[1] for part in parts)
+    assert made == 12 if model.sets_duration else made > 0
+
+
 @of_role("vocoders")
 def test_rendered_audio_has_a_hop_between_frames_and_rows_do_not_see_each_other(name):
     system = build(name)
@@ -246,7 +283,7 @@ def test_rendered_audio_has_a_hop_between_frames_and_rows_do_not_see_each_other(
         torch.testing.assert_close(together.samples[row, : len(expected)], expected, rtol=1e-4, atol=1e-5)
 
 
-@of_role("acoustic", "text_to_mel", "vocoders")
+@of_role("acoustic", "text_to_mel", "autoencoders", "vocoders")
 @pytest.mark.parametrize("other", [{"floor": 1e-7}, {"sample_rate": 22050}])
 def test_a_mel_that_is_defined_differently_is_refused(name, other):
     system = build(name)

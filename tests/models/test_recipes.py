@@ -20,7 +20,7 @@ from speechgen.training.optim import check_parts
 from speechgen.training.recipe import LoadedRecipe, load_recipe
 from speechgen.training.run import train
 from tests.conftest import REPOSITORY
-from tests.models.systems import CODEBOOKS, CODES, MEL, NUM_TOKENS, TOKEN_RATE, System
+from tests.models.systems import CODEBOOKS, CODES, LATENT_RATE, LATENT_WIDTH, MEL, NUM_TOKENS, TOKEN_RATE, System
 from tests.tiny import RATE, voice_like
 
 FOLDER = REPOSITORY / "recipes"
@@ -32,8 +32,9 @@ SMOKE = {path.stem: path for path in sorted((FOLDER / "smoke").glob("*.yaml"))}
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six utterances of two speakers with every feature."""
     folder = tmp_path_factory.mktemp("prepared")
-    kinds = ("audio", "mel", "phonemes", "characters", "tokens", "labels", "pitch")
+    kinds = ("audio", "mel", "phonemes", "characters", "tokens", "labels", "pitch", "latents")
     producers = {"tokens": {"tokenizer": "f0"}, "mel": {"mel": MEL.model_dump()}}
+    producers["latents"] = {"autoencoder": "f1", "rate": LATENT_RATE}
     writers = {kind: FeatureWriter(folder, kind, producers.get(kind, {"made": "f0"})) for kind in kinds}
     writers["codes"] = FeatureWriter(folder, "codes", {"codec": "f1", "rate": TOKEN_RATE}, width=CODEBOOKS)
     for writer in writers.values():
@@ -50,6 +51,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         writers["phonemes"].add(name, np.array([1, *rng.integers(18, 60, 6), 2]))
         writers["characters"].add(name, np.array([ord(letter) for letter in "five, six"]))
         writers["tokens"].add(name, rng.integers(0, NUM_TOKENS, size))
+        writers["latents"].add(name, rng.standard_normal((-(-len(mel) // 4), LATENT_WIDTH)))
         writers["labels"].add(name, rng.integers(18, 60, size))
         writers["codes"].add(name, rng.integers(0, CODES, (size, CODEBOOKS)))
         seconds = len(samples) / RATE
@@ -113,7 +115,8 @@ def test_a_smoke_recipe_trains_saves_resumes_and_generates(name, prepared, tmp_p
     made = checkpoint.load(tmp_path / "whole" / "checkpoint")
     assert made.info.model == name and made.info.mel == MEL
     fields = made.spec.objective(made.network, made.config, made.spec.objective_config.tiny()).fields
-    assert made.info.uses == {kind: made_by for kind, made_by in (("tokens", "f0"), ("codes", "f1")) if kind in fields}
+    makers = {"tokens": "f0", "codes": "f1", "latents": "f1"}
+    assert made.info.uses == {kind: maker for kind, maker in makers.items() if kind in fields}
     assert System(name, made.spec, made.config, made.network).generate().numel() > 0
     assert time.monotonic() - started < 20
 

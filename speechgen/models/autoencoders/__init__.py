@@ -1,0 +1,1 @@
+"""Mel to continuous latents and back."""
