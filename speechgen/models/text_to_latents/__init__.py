@@ -1,0 +1,1 @@
+"""Phonemes and a voice to continuous latents, from left to right."""
