@@ -1,5 +1,4 @@
-"""Noise on what an autoregressive model reads of its own past (Pasini et al., 2024, "Continuous autoregressive models with
-noise augmentation avoid error accumulation", arXiv:2411.18447).
+"""Noise on what an autoregressive model reads of its own past (Pasini et al., 2024, arXiv:2411.18447).
 
 In training each stretch is disturbed by a strength of its own, so that the model learns to heed a faulty past little; when it
 speaks, a little noise hides its own small errors. What is generated, decoded and learnt as the target stays clean.
@@ -15,7 +14,7 @@ from torch import Tensor
 __all__ = ["Mix", "disturb", "disturbed"]
 
 Mix = Literal["preserving", "linear"]
-"""preserving: sqrt(1 - k) x + sqrt(k) noise, whose variance stays 1 (Rouard et al., CALM, 2025); linear: (1 - k) x + k noise."""
+"""preserving: sqrt(1 - k) x + sqrt(k) noise, whose variance stays 1; linear: (1 - k) x + k noise."""
 
 
 def disturb(values: Tensor, level: Tensor | float, noise: Tensor, mix: Mix = "preserving") -> Tensor:

@@ -1,4 +1,4 @@
-"""The variance-preserving cosine path between noise and data, learnt by its velocity (Salimans and Ho, 2022; DiTAR, section 3.4).
+"""The variance-preserving cosine path between noise and data, learnt by its velocity (Salimans and Ho, 2022; DiTAR, 3.4).
 
 x_t = sin(pi t / 2) data + cos(pi t / 2) noise, so t = 0 is noise and t = 1 data, as everywhere here (DiTAR's own t runs the
 other way). From a state and its velocity both data and noise follow exactly, which makes every step of the sampler that of

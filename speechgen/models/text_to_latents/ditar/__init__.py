@@ -19,5 +19,5 @@ SPEC = ModelSpec(
     objective=DiTARObjective,
     generator=DiTARGenerator,
     options=DiTAROptions,
-    paper="Jia et al., DiTAR: Diffusion transformer autoregressive modeling for speech generation (ICML 2025), arXiv:2502.03930",
+    paper="Jia et al., DiTAR: Diffusion transformer autoregressive modeling for speech generation (2025), arXiv:2502.03930",
 )

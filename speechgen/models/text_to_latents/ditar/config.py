@@ -65,8 +65,8 @@ class DiTARConfig(StrictModel):
         """A model of the paper's sizes: 64 channels at 40 Hz, patches of four, one patch of history (section 4.1).
 
         Args:
-            size: "0.1B", "0.4B", "0.6B" or "1B". Blocks and width are known of 0.4B alone (24 + 4 blocks of width 1024); those of
-                the others are chosen to come to their totals.
+            size: "0.1B", "0.4B", "0.6B" or "1B". Blocks and width are known of 0.4B alone (24 and 4 blocks of width 1024);
+                those of the others are chosen to come to their totals.
         """
         width, depth, small = {"0.1B": (512, 24, 4), "0.4B": (1024, 24, 4), "0.6B": (1024, 36, 6), "1B": (1280, 36, 6)}[size]
         return cls(

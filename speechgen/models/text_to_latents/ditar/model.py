@@ -43,8 +43,16 @@ class Spoken:
 
 @dataclass(frozen=True)
 class Prefix:
-    """What the language model reads first: embeddings [B, N, D], positions [B, N] and which are real, the voice [B, D];
-    patch m then stands at `first + m * step`, [B] each."""
+    """What the language model reads first, and where it goes on.
+
+    Attributes:
+        x: embeddings [B, N, D].
+        position: of each, [B, N].
+        valid: which are real, [B, N].
+        voice: [B, D].
+        first: [B] position of the first patch.
+        step: [B] from one patch to the next.
+    """
 
     x: Tensor
     position: Tensor
@@ -116,7 +124,7 @@ class LocDiT(nn.Module):
         self.time = TimeEmbedding(width)
         self.past, self.project = nn.Linear(config.latent_width, width), nn.Linear(config.latent_width, width)
         self.nothing = nn.Parameter(torch.randn(width) * 0.02)  # in place of a latent before the first
-        # Differs from paper: time and condition modulate every block too, as in DiT: a small head has few blocks to mix them in.
+        # Differs from paper: time and condition modulate every block too: a small head has few to mix them in.
         self.blocks = nn.ModuleList(
             TransformerBlock(width, config.head_heads, config.ff_multiple, modulated=True) for _ in range(config.head_depth)
         )
