@@ -9,7 +9,7 @@ sampling/variance_preserving.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -24,8 +24,7 @@ from speechgen.nn.positions import angles_at, rotary_angles
 from speechgen.nn.transformer import TransformerBlock
 
 
-@dataclass(frozen=True)
-class Spoken:
+class Spoken(NamedTuple):
     """What is spoken, of a batch.
 
     Attributes:
@@ -41,8 +40,7 @@ class Spoken:
     pace: Tensor
 
 
-@dataclass(frozen=True)
-class Prefix:
+class Prefix(NamedTuple):
     """What the language model reads first, and where it goes on.
 
     Attributes:
@@ -66,8 +64,7 @@ class Prefix:
         return self.first[:, None] + numbers * self.step[:, None]
 
 
-@dataclass(frozen=True)
-class Draws:
+class Draws(NamedTuple):
     """Noisy patches [N, P, C] at times t [N]: patch `places` of row `rows` each; `hidden`: without the language model."""
 
     rows: Tensor
@@ -77,8 +74,7 @@ class Draws:
     hidden: Tensor
 
 
-@dataclass(frozen=True)
-class Made:
+class Made(NamedTuple):
     """Velocities [N, P, C] of the draws, the logit of ending with each patch [B, M], and those of its tokens [B, M, n K]."""
 
     velocity: Tensor
