@@ -33,7 +33,7 @@ def prepare(
     features: Annotated[
         str,
         typer.Option(
-            help="audio, mel, pitch, phonemes, characters, tokens, latents, labels. Default: audio,mel; midi, sounds: audio,characters."
+            help="audio, mel, pitch, phonemes, characters, tokens, latents, labels. Default: audio,mel; or audio,characters."
         ),
     ] = "",
     tokenizer: Annotated[Path | None, typer.Option(help="Checkpoint folder that computes the tokens.")] = None,
