@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -12,8 +12,9 @@ from speechgen.cli.console import FORMATS, note, progress_bar, read_transcript, 
 
 if TYPE_CHECKING:
     from speechgen.service.batch import BatchReport
+    from speechgen.service.lists import RowsError
 
-__all__ = ["batch"]
+__all__ = ["batch", "fail_rows", "tell_batch"]
 
 
 def batch(
@@ -60,7 +61,8 @@ def batch(
         use_offline()
 
     from speechgen.service.batch import run_batch
-    from speechgen.service.batch_rows import RowsError, read_rows
+    from speechgen.service.batch_rows import read_rows
+    from speechgen.service.lists import RowsError
 
     defaults: dict[str, Any] = {"ref": ref and ref.resolve(), "voice": voice, "pipeline": pipeline, "language": language}
     defaults |= {"ref_text": read_transcript(ref_text)}
@@ -69,24 +71,38 @@ def batch(
     try:
         rows = read_rows(items, out_dir, defaults, format=format.lower())
     except RowsError as error:
-        for fault in error.faults:
-            note(f"speechgen: {items}, {fault}")
-        raise typer.Exit(2) from error
+        fail_rows(error, items)
     with progress_bar("speaking", quiet=quiet) as progress:
         report = run_batch(rows, out_dir, device=device, jobs=jobs, engine=engine, resume=resume, progress=progress)
-    _tell(report, items, out_dir, as_json=as_json, quiet=quiet)
-    if report.failed:
-        raise typer.Exit(1)
+    tell_batch(report, items, out_dir, done="spoken", as_json=as_json, quiet=quiet)
 
 
-def _tell(report: BatchReport, items: Path, out_dir: Path, *, as_json: bool, quiet: bool) -> None:
-    """Say what was spoken, and what was not and why."""
+def fail_rows(error: RowsError, items: Path) -> NoReturn:
+    """List the rows that cannot be used, and end the command."""
+    for fault in error.faults:
+        note(f"speechgen: {items}, {fault}")
+    raise typer.Exit(2) from error
+
+
+def tell_batch(report: BatchReport, items: Path, out_dir: Path, *, done: str, as_json: bool, quiet: bool) -> None:
+    """Say what was done, and what was not and why; end the command if there is such.
+
+    Args:
+        report: of the batch.
+        items: the list.
+        out_dir: where the files are.
+        done: what was done to a row, in a word.
+        as_json: print one object instead of a line.
+        quiet: print only what failed.
+    """
     for entry in report.failed:
         note(f"speechgen: {items}, row {entry['row']} ({entry['path']}): {entry['error']}")
     if as_json:
-        counts = {"out_dir": str(out_dir), "spoken": report.spoken, "skipped": report.skipped, "failed": list(report.failed)}
+        counts = {"out_dir": str(out_dir), done: report.spoken, "skipped": report.skipped, "failed": list(report.failed)}
         typer.echo(json.dumps(counts, ensure_ascii=False))
     elif not quiet:
-        typer.echo(f"{out_dir}: {report.spoken} spoken, {report.skipped} skipped, {len(report.failed)} failed")
+        typer.echo(f"{out_dir}: {report.spoken} {done}, {report.skipped} skipped, {len(report.failed)} failed")
     if report.failed and not quiet:
-        warn("speak the failed rows again by --resume")
+        warn("try the failed rows again by --resume")
+    if report.failed:
+        raise typer.Exit(1)

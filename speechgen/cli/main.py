@@ -21,6 +21,7 @@ from speechgen.cli.eval import evaluate
 from speechgen.cli.fit_kmeans import fit_kmeans
 from speechgen.cli.fit_schedule import fit_schedule
 from speechgen.cli.models import models
+from speechgen.cli.music import music
 from speechgen.cli.prepare import prepare
 from speechgen.cli.serve import serve
 from speechgen.cli.synth import synth
@@ -47,6 +48,7 @@ app.command()(synth)
 app.command()(batch)
 app.command()(dialogue)
 app.command()(edit)
+app.command()(music)
 app.command()(vocode)
 app.command()(serve)
 app.command()(prepare)

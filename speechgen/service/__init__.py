@@ -1,9 +1,11 @@
 """The only door for command line, page and server: they build a request and call the engine.
 
-requests   SynthesisRequest: everything that can be asked, checked
+requests   SynthesisRequest, MusicRequest: everything that can be asked, checked
 engine     Engine: loads pipelines once, speaks, copies through a vocoder; Speaker for Python users
 jobs       a bounded queue in front of the engine: what page and server hand their work to
-batch      many rows of a list spoken, resumable; batch_rows reads the list, manifest notes what is finished
+music      music and sounds from a description
+batch      many rows of a list spoken or composed, resumable; lists reads it, manifest notes what is finished
+           batch_rows, music_rows: what its columns mean
 edit       EditRequest: a recording that is to say other words; what comes of it
 dialogue   a script of turns spoken in several voices
 longtext   texts spoken to the disk piece by piece, resumable; journal: lines on disk, and digests of what was asked

@@ -1,4 +1,4 @@
-"""Batches: many rows spoken by one engine, by several processes, or by Ray; each finished file noted in the manifest.
+"""Batches: many rows spoken, or composed, by one engine, several processes, or Ray; each finished file is in the manifest.
 
 Workers write the sound, beside and renamed; the process that began the batch alone writes the manifest. A sudden end
 therefore loses at most what was being spoken, and `resume` speaks exactly the rows that the manifest does not hold.
@@ -24,10 +24,11 @@ import torch
 
 from speechgen.core.errors import UserError
 from speechgen.core.protocols import Progress
-from speechgen.service.batch_rows import Row
 from speechgen.service.engine import Engine
 from speechgen.service.journal import file_digest
+from speechgen.service.lists import Row
 from speechgen.service.manifest import Manifest
+from speechgen.service.requests import MusicRequest, SynthesisRequest
 
 __all__ = ["BatchReport", "run_batch"]
 
@@ -88,11 +89,12 @@ def run_batch(
 
 
 def _speak(engine: Engine, row: Row, out_dir: Path) -> dict[str, Any]:
-    """Speak one row and return its line of the manifest."""
+    """Speak or compose one row and return its line of the manifest."""
     entry: dict[str, Any] = {"row": row.number, "path": row.path, "row_sha256": row.digest}
     path = out_dir / row.path
     try:
-        result = engine.synthesize(row.request)
+        request = row.request
+        result = engine.compose(request) if isinstance(request, MusicRequest) else engine.synthesize(request)
         path.parent.mkdir(parents=True, exist_ok=True)
         result.save(path)
     except (UserError, OSError, RuntimeError, MemoryError) as error:
@@ -112,8 +114,7 @@ def _locally(rows: list[Row], out_dir: Path, device: str, jobs: int) -> Iterator
         return
     if jobs == 1:
         engine = Engine(device)
-        for name in dict.fromkeys(row.request.pipeline for row in rows):
-            engine.load(name)  # what is damaged is told once, not for every row
+        _load(engine, rows)
         for row in rows:
             yield _speak(engine, row, out_dir)
         return
@@ -128,6 +129,15 @@ def _locally(rows: list[Row], out_dir: Path, device: str, jobs: int) -> Iterator
         raise UserError("a worker process died, perhaps for lack of memory: continue by --resume with fewer --jobs") from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _load(engine: Engine, rows: list[Row]) -> None:
+    """Load what all rows need: what is damaged is told once, not for every row."""
+    requests = [row.request for row in rows]
+    for name in dict.fromkeys(request.pipeline for request in requests if isinstance(request, SynthesisRequest)):
+        engine.load(name)
+    for model in dict.fromkeys(request.model for request in requests if isinstance(request, MusicRequest)):
+        engine.load_maker(model)
 
 
 def _start_worker(threads: int) -> None:

@@ -26,7 +26,7 @@ from speechgen.pipeline.longform import limit_peaks
 from speechgen.pipeline.pipeline import Pipeline
 from speechgen.pipeline.stages import load_stages, read_config
 from speechgen.service import catalog, devices, voices
-from speechgen.service.requests import SynthesisRequest
+from speechgen.service.requests import MusicRequest, SynthesisRequest
 from speechgen.service.results import SynthesisResult, provenance
 from speechgen.service.whisper import local_whisper
 from speechgen.text import markup
@@ -35,6 +35,7 @@ from speechgen.text.phonemes import language_warning
 
 if TYPE_CHECKING:
     from speechgen.service.edit import EditRequest, EditResult
+    from speechgen.service.music import MusicMaker
 
 __all__ = ["Engine", "Speaker"]
 
@@ -64,6 +65,7 @@ class Engine:
         self._pipelines: dict[str, Pipeline] = {}
         self._vocoders: dict[str, tuple[Vocoder, type[StrictModel]]] = {}
         self._references: dict[tuple[object, ...], Reference] = {}
+        self._makers: dict[str | None, MusicMaker] = {}
 
     def load(self, name: str) -> Pipeline:
         """Return a pipeline, loading it on first use.
@@ -208,6 +210,36 @@ class Engine:
 
         result = edit_recording(self, request, progress)
         return replace(result, warnings=(*self._hints, *result.warnings))
+
+    def compose(self, request: MusicRequest, progress: Progress | None = None) -> SynthesisResult:
+        """Make music, or another sound, of a description.
+
+        Args:
+            request: from `MusicRequest.checked`.
+            progress: called with (done, total).
+
+        Raises:
+            UserError: something that was given cannot be used, or no such model is installed.
+        """
+        from speechgen.service.music import compose  # knows the engine
+
+        result = compose(self, request, progress)
+        return replace(result, warnings=(*self._hints, *result.warnings))
+
+    def load_maker(self, name: str | None) -> MusicMaker:
+        """Return what makes music, loaded once.
+
+        Args:
+            name: of its checkpoint; the first one that is installed if None.
+
+        Raises:
+            UserError: there is none, it makes no music, or its codec is not installed.
+        """
+        from speechgen.service.music import load_maker
+
+        if name not in self._makers:
+            self._makers[name] = load_maker(name, self.device)
+        return self._makers[name]
 
     def vocode(self, path: Path, vocoder: str, seed: int = 0, changes: Sequence[str] = ()) -> SynthesisResult:
         """Turn a recording into a mel and back (copy synthesis), at its own level.

@@ -15,7 +15,7 @@ from typing import Any
 
 from speechgen.core.errors import UserError
 from speechgen.service import journal
-from speechgen.service.batch_rows import Row
+from speechgen.service.lists import Row
 
 __all__ = ["Manifest"]
 

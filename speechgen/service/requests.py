@@ -10,7 +10,11 @@ from pydantic import Field
 from speechgen.core.config import StrictModel, validate
 from speechgen.core.errors import UserError
 
-__all__ = ["SynthesisRequest"]
+__all__ = ["MusicRequest", "SynthesisRequest"]
+
+LONGEST_PROMPT = 1000
+"""Characters of a description of music: more than any text encoder reads."""
+LONGEST_MUSIC = 600.0
 
 
 class SynthesisRequest(StrictModel):
@@ -51,4 +55,38 @@ class SynthesisRequest(StrictModel):
     def model_options(self) -> dict[str, Any]:
         """What the request asks of the models, by the names of their options."""
         names = ("speed", "temperature", "steps", "guidance")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+
+class MusicRequest(StrictModel):
+    """Something to be heard that is not speech. What is None is left to the model."""
+
+    prompt: str = Field(description="what is to be heard, in a sentence")
+    duration: float = Field(10.0, gt=0, le=LONGEST_MUSIC, description="seconds of it")
+    model: str | None = Field(None, description="checkpoint that makes it; the first one that is installed if not given")
+    overlap: float | None = Field(
+        None, gt=0, le=LONGEST_MUSIC, description="seconds that each window of a long piece takes over from the one before"
+    )
+    steps: int | None = Field(None, ge=1, le=200, description="refinement steps of the first codebook")
+    guidance: float | None = Field(None, ge=0.0, le=30.0, description="how strongly the description is followed")
+    temperature: float | None = Field(None, ge=0.0, le=10.0, description="how far the likeliest sound may be left")
+    seed: int | None = Field(None, ge=0, lt=2**63, description="same seed, same bytes; chosen at random if not given")
+
+    @classmethod
+    def checked(cls, content: dict[str, Any]) -> MusicRequest:
+        """Validate plain values.
+
+        Raises:
+            UserError: a value is out of range, or the prompt is empty or too long.
+        """
+        request = validate(cls, content, "request")
+        if not any(letter.isalnum() for letter in request.prompt):
+            raise UserError("the prompt is empty: say what is to be heard, such as 'a slow piano melody in D minor'")
+        if len(request.prompt) > LONGEST_PROMPT:
+            raise UserError(f"the prompt has {len(request.prompt)} characters: give {LONGEST_PROMPT} at most")
+        return request
+
+    def model_options(self) -> dict[str, Any]:
+        """What the request asks of the model, by the names of its options."""
+        names = ("temperature", "steps", "guidance")
         return {name: value for name in names if (value := getattr(self, name)) is not None}

@@ -28,8 +28,8 @@ class SynthesisResult:
         samples: [L] float32 in [-1, 1], on the CPU.
         rate: samples per second.
         seed: what the randomness came from.
-        pipeline: name of the pipeline, or of the vocoder for copy synthesis.
-        voice: the reference that was used.
+        pipeline: name of the pipeline; of the vocoder for copy synthesis, of the model for music.
+        voice: the reference that was used; empty for music.
         device: where the networks ran.
         threads: CPU threads that were used.
         load_seconds: time spent loading models in this call; 0 if they were loaded.
@@ -158,6 +158,6 @@ def join_chunks(
     )
 
 
-def provenance(source: str, seed: int) -> str:
+def provenance(source: str, seed: int, kind: str = "speech") -> str:
     """What is written into a file's metadata: that it is synthetic, by what, and from which seed."""
-    return f"synthetic speech; speechgen {speechgen.__version__}; {source}; seed {seed}"
+    return f"synthetic {kind}; speechgen {speechgen.__version__}; {source}; seed {seed}"

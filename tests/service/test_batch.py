@@ -16,8 +16,9 @@ from speechgen.audio.io import write_audio
 from speechgen.core.errors import UserError
 from speechgen.service import batch
 from speechgen.service.batch import run_batch
-from speechgen.service.batch_rows import RowsError, read_rows
+from speechgen.service.batch_rows import read_rows
 from speechgen.service.engine import Engine
+from speechgen.service.lists import RowsError
 from speechgen.service.manifest import Manifest
 from tests.tiny import RATE, voice_like
 

@@ -1,0 +1,163 @@
+"""Music: what is asked, what comes out, lists of prompts, and what cannot be used."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import soundfile
+import torch
+
+from speechgen.audio.loudness import integrated_loudness
+from speechgen.cli.main import run
+from speechgen.core.errors import UserError
+from speechgen.service import music
+from speechgen.service.batch import run_batch
+from speechgen.service.engine import Engine
+from speechgen.service.lists import RowsError
+from speechgen.service.manifest import Manifest
+from speechgen.service.music_rows import read_music_rows
+from speechgen.service.requests import MusicRequest
+from tests.music import RATE, counting_maker
+
+
+@pytest.fixture
+def maker(monkeypatch):
+    """Stands for every checkpoint."""
+    found = counting_maker()
+    monkeypatch.setattr(music, "load_maker", lambda name, device: found)
+    return found
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def compose(**content):
+    return Engine("cpu").compose(MusicRequest.checked({"prompt": "a bell", "seed": 3, **content}))
+
+
+@pytest.mark.parametrize("duration", [0.5, 2.0, 2.013, 7.0])
+def test_a_piece_has_its_length_loudness_and_provenance(duration, maker, tmp_path):
+    result = compose(duration=duration)
+    assert len(result.samples) == round(duration * RATE) and result.rate == RATE
+    assert integrated_loudness(result.samples, RATE) == pytest.approx(-14, abs=0.6)
+    assert (result.seed, result.pipeline) == (3, "counting") and "synthetic music" in result.provenance
+    assert torch.equal(result.samples, compose(duration=duration).samples)
+    assert soundfile.info(result.save(tmp_path / "a.flac")).duration == pytest.approx(duration, abs=1e-3)
+
+
+def test_overlap_is_what_a_window_takes_over(maker):
+    compose(duration=3.0, overlap=1.0)  # a window is 2 s
+    assert maker.stages.model.asked == [("a bell", 0, 100), ("a bell", 50, 50)]
+    with pytest.raises(UserError, match="leaves nothing of the 2 s"):
+        compose(duration=3.0, overlap=2.0)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"prompt": ""}, "the prompt is empty"),
+        ({"prompt": " … !"}, "the prompt is empty"),
+        ({"prompt": "bell " * 1000}, "5000 characters: give 1000 at most"),
+        ({"duration": 0}, "duration"),
+        ({"duration": 10_000}, "600"),
+        ({"duration": float("nan")}, "duration"),
+        ({"temperature": 99}, "temperature"),
+        ({"guidance": 3.0}, "guidance"),
+    ],
+)
+def test_what_cannot_be_used_is_refused(content, message, maker):
+    with pytest.raises(UserError, match=message):
+        compose(**content)
+    assert not maker.stages.model.asked
+
+
+def test_rows_have_prompts_seeds_and_counts_of_their_own(here):
+    (here / "a.csv").write_text('prompt,duration,seed,count,out\na bell,1.5,4,3,bells/b.flac\n"a drum, low",,,,\n')
+    (here / "a.jsonl").write_text(
+        '{"prompt": "a bell", "duration": 1.5, "seed": 4, "count": 3, "out": "bells/b.flac"}\n{"prompt": "a drum, low"}\n'
+    )
+    rows, same = (read_music_rows(here / name, here / "out", {"duration": 2.0}) for name in ("a.csv", "a.jsonl"))
+    assert [row.digest for row in rows] == [row.digest for row in same]
+    assert [row.path for row in rows] == ["bells/b-1.flac", "bells/b-2.flac", "bells/b-3.flac", "0002.wav"]
+    assert [row.number for row in rows] == [1, 2, 3, 4] and [row.line for row in rows] == [2, 2, 2, 3]
+    seeds = [row.request.seed for row in rows]
+    assert seeds[0] == 4 and len(set(seeds)) == 4 and seeds[3] is None
+    assert [row.request.duration for row in rows] == [1.5, 1.5, 1.5, 2.0]
+
+
+def test_every_fault_of_a_list_is_told_with_its_line(here):
+    lines = [
+        "prompt,duration,count",
+        "a bell,1,1",
+        ",1,1",
+        "a bell,0,1",
+        "a bell,soon,1",
+        "a bell,10000,1",
+        "a bell,1,0",
+        "b,1,x",
+    ]
+    (here / "a.csv").write_text("\n".join(lines))
+    with pytest.raises(RowsError) as caught:
+        read_music_rows(here / "a.csv", here / "out", {})
+    said = {fault.partition(":")[0]: fault for fault in caught.value.faults}
+    assert list(said) == ["line 3", "line 4", "line 5", "line 6", "line 7", "line 8"]
+    expected = ("prompt", "duration", "valid number", "600", "count '0'", "count 'x'")
+    assert all(word in fault for word, fault in zip(expected, said.values(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("prompt,durration\na,1\n", "did you mean 'duration'"), ("duration\n1\n", "prompt among them"), ("prompt\n", "no rows")],
+)
+def test_a_list_that_makes_no_sense_is_refused(content, message, here, capsys):
+    (here / "a.csv").write_text(content)
+    assert run(["music", "--prompts", "a.csv", "--out-dir", "out"]) == 2
+    assert message in capsys.readouterr().err
+    assert not (here / "out").exists()
+
+
+def test_a_batch_goes_on_after_a_failed_row_and_is_resumed(maker, here):
+    (here / "a.csv").write_text("prompt,seed\na bell,1\nthis cannot be,2\na drum,3\n")
+    rows = read_music_rows(here / "a.csv", here / "out", {"duration": 1.0})
+    report = run_batch(rows, here / "out", device="cpu")
+    assert report.spoken == 2 and [entry["error"] for entry in report.failed] == ["this one cannot be made"]
+    asked = len(maker.stages.model.asked)
+    again = run_batch(rows, here / "out", device="cpu", resume=True)
+    assert (again.spoken, again.skipped, len(again.failed)) == (0, 2, 1) and len(maker.stages.model.asked) == asked
+    assert {entry["seconds"] for entry in Manifest(here / "out").entries() if "sha256" in entry} == {1.0}
+
+
+def test_the_command_makes_one_or_many(maker, here, capsys):
+    assert run(["music", "--prompt", "a bell", "--duration", "1", "--seed", "5", "-o", "bell.ogg", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["path"], told["seconds"], told["seed"]) == ("bell.ogg", 1.0, 5) and (here / "bell.ogg").is_file()
+    many = ["music", "--prompt", "a bell", "--duration", "1", "--count", "3", "--out-dir", "bells"]
+    assert run(many) == 0 and "3 made, 0 skipped, 0 failed" in capsys.readouterr().out
+    assert run(many) == 2 and "--resume" in capsys.readouterr().err
+    (here / "a.csv").write_text("prompt\na bell\nthis cannot be\n")
+    assert run(["music", "--prompts", "a.csv", "--duration", "1", "--out-dir", "list"]) == 1
+    printed = capsys.readouterr()
+    assert "row 2 (0002.wav): this one cannot be made" in printed.err and "1 made, 0 skipped, 1 failed" in printed.out
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([], "either --prompt TEXT or --prompts FILE"),
+        (["--prompt", "a", "--prompts", "b.csv"], "either --prompt"),
+        (["--prompt", "a bell", "--count", "2"], "--out-dir"),
+        (["--prompt", "a bell", "--count", "0", "--out-dir", "out"], "count 0"),
+        (["--prompt", "a bell", "-o", "a.xyz"], "formats are"),
+        (["--prompt", "", "-o", "a.wav"], "the prompt is empty"),
+        (["--prompt", "a bell"], "no model that makes music is installed"),
+        (["--prompts", "none.csv", "--out-dir", "out"], "none.csv"),
+    ],
+)
+def test_bad_commands_are_one_line(given, message, here, capsys):
+    assert run(["music", *given]) == 2
+    printed = capsys.readouterr().err
+    assert message in printed and len(printed.splitlines()) == 1
