@@ -29,7 +29,17 @@ from speechgen.core.files import written_beside
 from speechgen.core.spec import ModelSpec
 from speechgen.core.types import MelSettings
 
-__all__ = ["FORMAT", "CheckpointInfo", "Loaded", "fingerprint", "load", "read_info", "save", "write_text_atomically"]
+__all__ = [
+    "FORMAT",
+    "CheckpointInfo",
+    "Loaded",
+    "fingerprint",
+    "identity",
+    "load",
+    "read_info",
+    "save",
+    "write_text_atomically",
+]
 
 FORMAT = 1
 
@@ -160,3 +170,12 @@ def fingerprint(folder: Path) -> str:
     for name in ("config.json", "model.safetensors"):
         digest.update((folder / name).read_bytes())
     return digest.hexdigest()[:16]
+
+
+def identity(name: str, network: nn.Module) -> str:
+    """Return `name` and 8 hex digits that identify a network by its weights, wherever its checkpoint lies."""
+    digest = hashlib.sha256()
+    for key, value in sorted(network.state_dict().items()):
+        digest.update(key.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return f"{name}-{digest.hexdigest()[:8]}"

@@ -357,8 +357,8 @@ class Codec(Protocol):
     """Codes in a codebook."""
     num_codebooks: int
 
-    def encode(self, audio: Waveform) -> CodecTokens:
-        """Return the codes of audio of any rate."""
+    def encode(self, audio: Waveform, codebooks: int | None = None) -> CodecTokens:
+        """Return the codes of audio of any rate, of all codebooks or of the first few."""
         ...
 
     def decode(self, tokens: CodecTokens) -> Waveform:

@@ -89,7 +89,8 @@ class SemanticTokens:
 class CodecTokens:
     """Audio as a codec's residual codes: `ids [B, Q, T]` int64 in [0, size), coarse to fine, `rate` frames per second.
 
-    `codec` is the identity of the codec that can decode them.
+    `codec` is the identity of the codec that can decode them. One that codes segments, each at one level, keeps the levels in
+    `scales [B, N]`.
     """
 
     ids: Tensor
@@ -97,6 +98,31 @@ class CodecTokens:
     rate: float
     size: int
     codec: str
+    scales: Tensor | None = None
+
+    def to(self, device: torch.device | str) -> CodecTokens:
+        """Return the same codes on `device`."""
+        scales = None if self.scales is None else self.scales.to(device)
+        return replace(self, ids=self.ids.to(device), lengths=self.lengths.to(device), scales=scales)
+
+    def require(self, codec: str, size: int, num_codebooks: int) -> None:
+        """Check that the codec of this identity, with so many codebooks of `size` codes, can decode these.
+
+        Raises:
+            ValueError: they are another codec's, of more codebooks, or out of range; says where.
+        """
+        if self.codec != codec:
+            raise ValueError(
+                f"these codes are of {self.codec}, which {codec} cannot decode: decode them with the codec they are of"
+            )
+        if not 1 <= self.ids.shape[1] <= num_codebooks:
+            raise ValueError(f"{codec} has {num_codebooks} codebooks, the codes given are of {self.ids.shape[1]}")
+        real = torch.arange(self.ids.shape[-1], device=self.ids.device) < self.lengths[:, None]
+        wrong = ((self.ids < 0) | (self.ids >= size)) & real[:, None]  # [B, Q, T]
+        if wrong.any():
+            row, book, frame = wrong.nonzero()[0].tolist()
+            found = int(self.ids[row, book, frame])
+            raise ValueError(f"code {found} of codebook {book}, frame {frame}, row {row} is not in 0 to {size - 1}")
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-__all__ = ["NSF_RESOLUTIONS", "log_spectral_loss", "multi_resolution_stft_loss"]
+from speechgen.audio.spectrogram import log_mel
+from speechgen.core.types import MelSettings
+
+__all__ = ["NSF_RESOLUTIONS", "log_spectral_loss", "multi_resolution_stft_loss", "multi_scale_mel_loss"]
 
 NSF_RESOLUTIONS = ((512, 320, 80), (128, 80, 40), (2048, 1920, 640))
 """FFT, window and hop in samples at 16 kHz (Wang et al., 2020)."""
@@ -31,6 +35,23 @@ def multi_resolution_stft_loss(fake: Tensor, real: Tensor, n_ffts: Sequence[int]
         log_distance = ((a + 1e-5).log() - (b + 1e-5).log()).abs().mean()
         convergence = torch.linalg.vector_norm(a - b) / torch.linalg.vector_norm(b).clamp(min=1e-5)
         total = total + log_distance + convergence
+    return total / len(n_ffts)
+
+
+def multi_scale_mel_loss(fake: Tensor, real: Tensor, rate: int, n_ffts: Sequence[int] = (2048, 1024, 512, 256, 128)) -> Tensor:
+    """L1 distance of mels and mean squared distance of their log10, averaged over windows (Défossez et al., 2022, eq. 2).
+
+    Args:
+        fake, real: [B, L] with L > max(n_ffts) / 2.
+        rate: samples per second.
+        n_ffts: window lengths in samples; the hop is a quarter.
+    """
+    total = fake.new_zeros(())
+    for n_fft in n_ffts:
+        # Differs from paper, which has 64 bins everywhere: in short windows most of them would be empty.
+        settings = MelSettings(sample_rate=rate, n_fft=n_fft, hop_samples=n_fft // 4, num_bins=min(80, n_fft // 16))
+        a, b = log_mel(fake, settings), log_mel(real, settings)
+        total = total + (a.exp() - b.exp()).abs().mean() + ((a - b) / math.log(10)).square().mean()
     return total / len(n_ffts)
 
 

@@ -1,4 +1,7 @@
-"""Waveform discriminators: multi-period (HiFi-GAN, Kong et al., 2020) and multi-resolution spectrogram (UnivNet; Vocos bands).
+"""Waveform discriminators.
+
+Multi-period (HiFi-GAN, Kong et al., 2020), multi-resolution spectrogram (UnivNet; Vocos bands), and multi-scale STFT (EnCodec,
+Défossez et al., 2022).
 
 Each returns, for every sub-discriminator, a map of scores and its intermediate features.
 """
@@ -13,7 +16,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-__all__ = ["Judgement", "MultiPeriodDiscriminator", "MultiResolutionDiscriminator", "WaveformDiscriminator"]
+__all__ = [
+    "Judgement",
+    "MultiPeriodDiscriminator",
+    "MultiResolutionDiscriminator",
+    "MultiScaleStftDiscriminator",
+    "WaveformDiscriminator",
+]
 
 
 class Judgement(NamedTuple):
@@ -99,6 +108,43 @@ class MultiResolutionDiscriminator(nn.Module):
 
     def forward(self, samples: Tensor) -> list[Judgement]:
         """Judge samples [B, L]."""
+        return [part(samples) for part in self.parts]
+
+
+class _StftDiscriminator(nn.Module):
+    """One window length: convolutions of 3 frames by 9 bins, dilated in time by 1, 2 and 4 (EnCodec, figure 2)."""
+
+    def __init__(self, n_fft: int, channels: int) -> None:
+        super().__init__()
+        self.n_fft = n_fft
+        first = nn.Conv2d(2, channels, (3, 9), padding=(1, 4))
+        strided = [nn.Conv2d(channels, channels, (3, 9), (1, 2), (d, 4), (d, 1)) for d in (1, 2, 4)]
+        last = nn.Conv2d(channels, channels, 3, padding=1)
+        self.convolutions = nn.ModuleList(weight_norm(layer) for layer in (first, *strided, last))
+        self.score = weight_norm(nn.Conv2d(channels, 1, 3, padding=1))
+
+    def forward(self, samples: Tensor) -> Judgement:
+        window = torch.hann_window(self.n_fft, device=samples.device)
+        spectrum = torch.stft(samples, self.n_fft, self.n_fft // 4, window=window, center=False, return_complex=True)
+        spectrum = spectrum / window.square().sum().sqrt()
+        x = torch.view_as_real(spectrum).permute(0, 3, 2, 1)  # [B, 2, frames, bins]
+        x = x.contiguous(memory_format=torch.channels_last)  # on a CPU twice as fast
+        features = []
+        for convolution in self.convolutions:
+            x = F.leaky_relu(convolution(x), 0.2)
+            features.append(x)
+        return Judgement(self.score(x).flatten(1), features)
+
+
+class MultiScaleStftDiscriminator(nn.Module):
+    """Looks at complex spectra of several window lengths, all bins at once, at the level they have."""
+
+    def __init__(self, n_ffts: Sequence[int] = (2048, 1024, 512, 256, 128), channels: int = 32) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(_StftDiscriminator(n_fft, channels) for n_fft in n_ffts)
+
+    def forward(self, samples: Tensor) -> list[Judgement]:
+        """Judge samples [B, L], L at least the longest window."""
         return [part(samples) for part in self.parts]
 
 

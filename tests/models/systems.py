@@ -165,6 +165,10 @@ def _render(model: Any, options: Any, rng: torch.Generator, progress: Progress |
     return model.generate(mel(20), options=options(), rng=rng, progress=progress).samples
 
 
+def _copy(model: Any, options: Any, rng: torch.Generator, progress: Progress | None) -> Tensor:
+    return model.decode(model.encode(speech(0.5))).samples
+
+
 GENERATE: dict[str, Callable[..., Tensor]] = {
     "tokenizers": _tokenize,
     "semantic": _speak,
@@ -173,4 +177,5 @@ GENERATE: dict[str, Callable[..., Tensor]] = {
     "autoencoders": _encode,
     "text_to_latents": _say,
     "vocoders": _render,
+    "codecs": _copy,
 }

@@ -105,11 +105,13 @@ def test_every_parameter_of_a_part_gets_a_gradient(name):
 
 @every_model
 def test_training_draws_from_the_given_generator_alone(name):
-    objective = build(name).objective()
-    rows = batch(objective.fields)
-    before = torch.get_rng_state()
-    losses = [[u.loss.item() for u in objective.updates(rows, 0, generator(seed))] for seed in (1, 1, 2)]
-    assert torch.equal(torch.get_rng_state(), before)
+    losses = []
+    for seed in (1, 1, 2):
+        objective = build(name).objective()  # anew: codebooks move as they are used
+        rows = batch(objective.fields)
+        before = torch.get_rng_state()
+        losses.append([u.loss.item() for u in objective.updates(rows, 0, generator(seed))])
+        assert torch.equal(torch.get_rng_state(), before)
     assert losses[0] == losses[1]
 
 
@@ -199,7 +201,7 @@ def test_the_same_seed_generates_the_same_and_nothing_else_is_drawn(name):
 def test_generation_reports_its_progress_to_the_end(name):
     system, calls = build(name), []
     system.generate(progress=lambda done, total: calls.append((done, total)))
-    if system.spec.role in ("tokenizers", "autoencoders"):
+    if system.spec.role in ("tokenizers", "autoencoders", "codecs"):
         return  # too quick to report
     assert calls[-1][0] == calls[-1][1] and calls == sorted(calls)
 
