@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from speechgen.data.compute import Encoder, Tokenizer
+    from speechgen.data.compute import Coder, Encoder, Tokenizer
     from speechgen.data.report import Report
 
 __all__ = ["prepare"]
@@ -33,11 +33,12 @@ def prepare(
     features: Annotated[
         str,
         typer.Option(
-            help="audio, mel, pitch, phonemes, characters, tokens, latents, labels. Default: audio,mel; or audio,characters."
+            help="audio, mel, pitch, phonemes, characters, tokens, latents, codes, labels. Default: audio,mel or characters."
         ),
     ] = "",
     tokenizer: Annotated[Path | None, typer.Option(help="Checkpoint folder that computes the tokens.")] = None,
     autoencoder: Annotated[Path | None, typer.Option(help="Checkpoint folder that computes the latents.")] = None,
+    codec: Annotated[Path | None, typer.Option(help="Checkpoint folder that computes the codes.")] = None,
     language: Annotated[str, typer.Option(help="Language of texts that do not say, as espeak-ng's code.")] = "en-us",
     hours: Annotated[float, typer.Option(min=0.001, help="How much flite reads, or is rendered.")] = 2.0,
     seconds: Annotated[float, typer.Option(min=1, max=60, help="Of a rendered stretch, or a window of a long sound.")] = 10.0,
@@ -66,6 +67,7 @@ def prepare(
             tokenizer=_load_tokenizer(tokenizer) if tokenizer and "tokens" in names else None,
             making=making,
             encoder=_load_encoder(autoencoder) if autoencoder and "latents" in names else None,
+            coder=_load_coder(codec) if codec and "codes" in names else None,
             speed=speed,
             jobs=jobs,
             progress=steps,
@@ -99,6 +101,20 @@ def _load_encoder(folder: Path) -> Encoder:
         raise UserError(f"{folder} holds {loaded.info.model}, of {loaded.spec.role}: give the folder of an autoencoder")
     autoencoder = loaded.generator()
     return Encoder(autoencoder.encode, autoencoder.rate, checkpoint.fingerprint(folder))
+
+
+def _load_coder(folder: Path) -> Coder:
+    from speechgen.core import checkpoint
+    from speechgen.core.errors import UserError
+    from speechgen.data.compute import Coder
+
+    loaded = checkpoint.load(folder)
+    if loaded.spec.role != "codecs":
+        raise UserError(f"{folder} holds {loaded.info.model}, of {loaded.spec.role}: give the folder of a codec")
+    if loaded.config.segment_seconds is not None:
+        raise UserError(f"{folder} codes segments, each at a level that no feature keeps: take a codec without")
+    codec = loaded.generator()
+    return Coder(codec.encode, codec.identity, codec.rate)
 
 
 @contextmanager

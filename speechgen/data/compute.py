@@ -5,6 +5,7 @@ phonemes   symbols of the text, for English with a trusted text
 characters code points of a trusted text in any language
 tokens     semantic tokens of the audio by a tokenizer that the caller brings
 latents    of the mel, by an autoencoder that the caller brings
+codes      of the audio, by a codec that the caller brings
 labels     the phone at the centre of each token frame, where the corpus knows its phone times
 pitch      fundamental frequency of the audio on the frames of the mel
 """
@@ -27,7 +28,7 @@ from numpy.typing import NDArray
 from speechgen.audio.pitch import pitch_producer
 from speechgen.core.errors import UserError
 from speechgen.core.protocols import Progress
-from speechgen.core.types import Latents, Mel, MelSettings, SemanticTokens, Waveform
+from speechgen.core.types import CodecTokens, Latents, Mel, MelSettings, SemanticTokens, Waveform
 from speechgen.data.decode import RATE, stored_mel, stored_pitch, stored_samples
 from speechgen.data.features import FeatureStore, FeatureWriter, producer_hash
 from speechgen.text.phonemes import Phonemizer
@@ -35,10 +36,12 @@ from speechgen.text.vocabulary import ARPABET, ENGLISH, PAD
 
 __all__ = [
     "FRAMES_PER_TOKEN",
+    "Coder",
     "Encoder",
     "Entries",
     "Tokenizer",
     "characters",
+    "codes",
     "labels",
     "latents",
     "mel",
@@ -72,6 +75,15 @@ class Encoder:
     encode: Callable[[Mel], Latents]
     rate: float
     fingerprint: str
+
+
+@dataclass(frozen=True)
+class Coder:
+    """What computes `codes`: a codec's encode function, its identity, and the rate of its codes."""
+
+    encode: Callable[[Waveform], CodecTokens]
+    identity: str
+    rate: float
 
 
 @dataclass(frozen=True)
@@ -189,6 +201,22 @@ def latents(mels: FeatureStore, encoder: Encoder) -> Entries:
             yield cut_id, made.values[0].cpu().numpy()
 
     return Entries({"mel": mels.producer, "autoencoder": encoder.fingerprint, "rate": encoder.rate}, len(mels), values())
+
+
+def codes(audio: FeatureStore, coder: Coder, jobs: int) -> Entries:
+    """Codes [T, Q] of every utterance, T = ceil(L / hop of the codec)."""
+    ids = list(audio.offsets)
+
+    def coded(cut_id: str) -> NDArray[np.int16]:
+        found = coder.encode(Waveform.single(stored_samples(audio, cut_id), RATE)).ids[0]  # [Q, T]
+        return found.T.cpu().numpy().astype(np.int16)
+
+    def values() -> Iterator[tuple[str, NDArray[Any]]]:
+        with workers(jobs) as run:
+            yield from zip(ids, run(coded, ids), strict=True)
+
+    producer = {"audio": audio.producer, "codec": coder.identity, "rate": coder.rate}
+    return Entries(producer, len(ids), values())
 
 
 @contextmanager

@@ -31,9 +31,9 @@ KINDS: dict[str, tuple[str, int | None]] = {
     "tokens": ("int16", 0),  # [T']
     "labels": ("int16", 0),  # [T'] phone of each token frame, 0 = silence
     "pitch": ("float32", 0),  # [T] Hz, 0 = unvoiced
-    "codes": ("int16", 8),  # [T, Q] of a codec, Q as the codec has
+    "codes": ("int16", None),  # [T, Q] of a codec
 }
-"""Feature kinds: stored dtype and usual width (size of the trailing dimension, 0 = none, None = that of the first entry)."""
+"""Feature kinds: stored dtype and width (size of the trailing dimension, 0 = none, None = that of the first entry)."""
 
 
 def producer_hash(producer: Mapping[str, Any]) -> str:
@@ -50,9 +50,8 @@ def find(folder: Path, kind: str) -> dict[str, Path]:
 class FeatureWriter:
     """Writes one feature of a prepared folder. Nothing is visible until the `with` block ends without an error."""
 
-    def __init__(self, folder: Path, kind: str, producer: Mapping[str, Any], *, width: int | None = None) -> None:
-        self.dtype, usual = KINDS[kind]
-        self.width = usual if width is None else width
+    def __init__(self, folder: Path, kind: str, producer: Mapping[str, Any]) -> None:
+        self.dtype, self.width = KINDS[kind]
         self.producer = dict(producer)
         self.target = folder / "features" / f"{kind}-{producer_hash(producer)}"
         self._beside = self.target.with_name(f".{self.target.name}.{os.getpid()}")

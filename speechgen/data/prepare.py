@@ -18,7 +18,7 @@ from speechgen.core.errors import UserError, unknown
 from speechgen.core.protocols import Progress
 from speechgen.data import compute
 from speechgen.data.captions import described
-from speechgen.data.compute import Encoder, Tokenizer
+from speechgen.data.compute import Coder, Encoder, Tokenizer
 from speechgen.data.corpora import SPLITS, EmptySplitError, Making, read_folder, read_lhotse
 from speechgen.data.decode import AUDIO_PRODUCER, RATE, Decoded, Utterance, decode
 from speechgen.data.features import FeatureStore, FeatureWriter, producer_hash
@@ -28,7 +28,7 @@ from speechgen.data.report import Report, text_outliers
 
 __all__ = ["FEATURES", "SPLIT", "Steps", "add_features", "load_cuts", "prepare_corpus", "prepare_splits"]
 
-FEATURES = ("audio", "mel", "phonemes", "characters", "tokens", "labels", "pitch", "latents")
+FEATURES = ("audio", "mel", "phonemes", "characters", "tokens", "labels", "pitch", "latents", "codes")
 SPLIT = ("midi", "sounds")
 """Corpora that are divided into train, valid and test."""
 MIN_SECONDS, LONG_SECONDS = 0.3, 30.0
@@ -47,6 +47,7 @@ def prepare_corpus(
     language: str = "en-us",
     tokenizer: Tokenizer | None = None,
     encoder: Encoder | None = None,
+    coder: Coder | None = None,
     making: Making | None = None,
     speed: float = 1.0,
     jobs: int = 1,
@@ -62,6 +63,7 @@ def prepare_corpus(
         language: espeak-ng's code; of utterances whose metadata does not say, and the one that is phonemised.
         tokenizer: needed for "tokens".
         encoder: needed for "latents", which are made of the mels: these are computed too if they are missing.
+        coder: needed for "codes".
         making: of what is made or cut into windows: how much, how long, which split.
         speed: what the audio is played at, pitch and formants too: a copy at 0.9 or 1.1 is a corpus of other voices.
         jobs: threads that decode and compute mels and pitch.
@@ -77,6 +79,8 @@ def prepare_corpus(
         raise UserError("the tokens feature needs a tokenizer: give the folder of its checkpoint")
     if "latents" in features and encoder is None:
         raise UserError("the latents feature needs an autoencoder: give the folder of its checkpoint")
+    if "codes" in features and coder is None:
+        raise UserError("the codes feature needs a codec: give the folder of its checkpoint")
     if (out / "cuts.jsonl.gz").is_file():
         report = Report.load(out)
         if (report.corpus, Path(report.source).resolve()) != (corpus, source.resolve()) or report.speed not in (None, speed):
@@ -89,7 +93,9 @@ def prepare_corpus(
         utterances = _utterances(corpus, source, out, language, making or Making(), jobs, progress)
         utterances = [replace(utterance, speed=speed) for utterance in utterances]
         report = store_audio(utterances, out, Report(corpus, str(source), speed), jobs=jobs, progress=progress)
-    add_features(out, features, language=language, tokenizer=tokenizer, encoder=encoder, jobs=jobs, progress=progress)
+    add_features(
+        out, features, language=language, tokenizer=tokenizer, encoder=encoder, coder=coder, jobs=jobs, progress=progress
+    )
     return report
 
 
@@ -103,6 +109,7 @@ def prepare_splits(
     language: str = "en-us",
     tokenizer: Tokenizer | None = None,
     encoder: Encoder | None = None,
+    coder: Coder | None = None,
     speed: float = 1.0,
     jobs: int = 1,
     progress: Steps | None = None,
@@ -126,6 +133,7 @@ def prepare_splits(
                 language=language,
                 tokenizer=tokenizer,
                 encoder=encoder,
+                coder=coder,
                 speed=speed,
                 jobs=jobs,
                 progress=progress,
@@ -155,6 +163,7 @@ def add_features(
     language: str = "en-us",
     tokenizer: Tokenizer | None = None,
     encoder: Encoder | None = None,
+    coder: Coder | None = None,
     jobs: int = 1,
     progress: Steps | None = None,
 ) -> None:
@@ -170,6 +179,8 @@ def add_features(
     }
     if tokenizer is not None:
         makers["tokens"] = lambda: compute.tokens(audio, tokenizer)
+    if coder is not None:
+        makers["codes"] = lambda: compute.codes(audio, coder, jobs)
     if encoder is not None:
         mels = out / "features" / f"mel-{producer_hash(compute.mel(audio, jobs).producer)}"
         makers["latents"] = lambda: compute.latents(FeatureStore(mels), encoder)

@@ -58,7 +58,7 @@ def write_prepared(folder: Path, utterances: Mapping[str, tuple[str, int]], *, f
     cuts = []
     made = {kind: FeatureWriter(folder, kind, {"made": kind}) for kind in ("audio", "mel", "labels", "phonemes", "pitch")}
     made["tokens"] = FeatureWriter(folder, "tokens", {"tokenizer": tokenizer})
-    made["codes"] = FeatureWriter(folder, "codes", {"codec": "f0", "rate": 2 * RATE / TOKEN}, width=3)
+    made["codes"] = FeatureWriter(folder, "codes", {"codec": "f0", "rate": 2 * RATE / TOKEN})
     made["latents"] = FeatureWriter(folder, "latents", {"autoencoder": "its", "rate": RATE / TOKEN / 2})
     for writer in made.values():
         writer.__enter__()

@@ -72,7 +72,7 @@ def test_damage_is_a_clear_error(tmp_path, damage):
 
 
 def test_codes_are_as_wide_as_their_codec_has_codebooks(tmp_path):
-    with FeatureWriter(tmp_path, "codes", {"codec": "f0", "rate": 50.0}, width=3) as writer:
+    with FeatureWriter(tmp_path, "codes", {"codec": "f0", "rate": 50.0}) as writer:
         writer.add("a", np.arange(12).reshape(4, 3))
         with pytest.raises(ValueError, match="expected"):
             writer.add("b", np.zeros((4, 8), np.int16))

@@ -36,7 +36,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     producers = {"tokens": {"tokenizer": "f0"}, "mel": {"mel": MEL.model_dump()}}
     producers["latents"] = {"autoencoder": "f1", "rate": LATENT_RATE}
     writers = {kind: FeatureWriter(folder, kind, producers.get(kind, {"made": "f0"})) for kind in kinds}
-    writers["codes"] = FeatureWriter(folder, "codes", {"codec": "f1", "rate": TOKEN_RATE}, width=CODEBOOKS)
+    writers["codes"] = FeatureWriter(folder, "codes", {"codec": "f1", "rate": TOKEN_RATE})
     for writer in writers.values():
         writer.__enter__()
     cuts = []
