@@ -1,4 +1,4 @@
-"""`speechgen eval`: figures of a pipeline, of speech editing, of vocoders or of a tokenizer."""
+"""`speechgen eval`: figures of a pipeline, of speech editing, of vocoders, of codecs or of a tokenizer."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from speechgen.cli.console import progress_bar, read_transcript, use_offline
 from speechgen.core.errors import UserError
 
 if TYPE_CHECKING:
+    from speechgen.core.protocols import Progress
+    from speechgen.service.codecs import CodecReport
+    from speechgen.service.engine import Engine
     from speechgen.service.evaluate import PipelineReport, TokenizerReport
     from speechgen.service.evaluate_edit import EditReport
     from speechgen.service.stages import StageReport
     from speechgen.service.vocoders import VocoderReport
 
-    _Report = PipelineReport | TokenizerReport | StageReport | VocoderReport | EditReport
+    _Report = PipelineReport | TokenizerReport | StageReport | VocoderReport | CodecReport | EditReport
 
 __all__ = ["evaluate"]
 
@@ -25,7 +28,7 @@ _Paths, _Texts = list[Path] | None, list[str] | None
 
 def evaluate(
     what: Annotated[
-        Literal["vocoders", "edit"] | None, typer.Argument(help="Copies, or edits, of recordings in --audio.")
+        Literal["vocoders", "codec", "edit"] | None, typer.Argument(help="Copies, or edits, of recordings in --audio.")
     ] = None,
     pipeline: Annotated[str, typer.Option("--pipeline", help="Name, or path of a pipeline's YAML.")] = "default",
     sentences: Annotated[Path | None, typer.Option("--sentences", help="One sentence a line; default: 20 built in.")] = None,
@@ -34,6 +37,9 @@ def evaluate(
     changes: Annotated[_Texts, typer.Option("--set", help="Change a setting: --set acoustic.steps=6; repeatable.")] = None,
     vocoder: Annotated[
         _Texts, typer.Option("--vocoder", help="NAME or NAME:steps=25; repeatable. Default: all installed.")
+    ] = None,
+    codec: Annotated[
+        _Texts, typer.Option("--codec", help="NAME or NAME:codebooks=4; repeatable. Default: all installed.")
     ] = None,
     audio: Annotated[Path | None, typer.Option("--audio", help="Folder of recordings; with metadata, for edit.")] = None,
     tokenizer: Annotated[str | None, typer.Option("--tokenizer", help="Measure this tokenizer's tokens in --data.")] = None,
@@ -49,30 +55,29 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Show no progress.")] = False,
 ) -> None:
-    """Measure a pipeline (WER, similarity, opinion, speed), editing, vocoders (PESQ, MCD, F0 …) or a tokenizer (purity)."""
-    vocoders = what == "vocoders" or (what is None and bool(vocoder))
-    _check(vocoders or what == "edit", audio, tokenizer, data)
-    _check_changes(changes, vocoders=vocoders)
+    """Measure a pipeline (WER, similarity, opinion, speed), editing, vocoders or codecs (PESQ, MCD …), a tokenizer (purity)."""
+    copied = what or ("vocoders" if vocoder else "codec" if codec else None)
+    _check(copied is not None, audio, tokenizer, data)
+    _check_changes(changes, copied)
     _make_folder(out)
     use_offline()
 
     from speechgen.service import evaluate as measures
     from speechgen.service.engine import Engine
-    from speechgen.service.evaluate_edit import measure_editing
     from speechgen.service.stages import measure_stages
-    from speechgen.service.vocoders import measure_vocoders
 
     report: _Report
     with progress_bar("measuring", quiet=quiet) as progress:
         if tokenizer is not None and data is not None:
             report = measures.measure_tokenizer(tokenizer, data)
-        elif vocoders and audio is not None:
-            report = measure_vocoders(
-                Engine(device), vocoder or [], audio, limit=limit, seed=seed, opinions=opinions, save_to=out, progress=progress
-            )
-        elif what == "edit" and audio is not None:
+        elif copied == "edit" and audio is not None:
+            from speechgen.service.evaluate_edit import measure_editing
+
             engine = Engine(device, changes or ())
             report = measure_editing(engine, pipeline, audio, limit=limit, seed=seed, save_to=out, progress=progress)
+        elif audio is not None:
+            names = (vocoder if copied == "vocoders" else codec) or []
+            report = _copies(Engine(device), copied, names, audio, limit, seed, opinions, out, progress)
         elif stages is not None:
             engine = Engine(device, changes or ())
             report = measure_stages(engine, pipeline, stages, limit=limit, seed=seed, opinions=opinions, progress=progress)
@@ -84,6 +89,26 @@ def evaluate(
                 engine, pipeline, texts, ref or [], said, seed=seed, opinions=opinions, save_to=out, progress=progress
             )
     _deliver(report, out, as_json)
+
+
+def _copies(
+    engine: Engine,
+    what: str | None,
+    names: list[str],
+    audio: Path,
+    limit: int,
+    seed: int,
+    opinions: bool,
+    out: Path | None,
+    progress: Progress | None,
+) -> VocoderReport | CodecReport:
+    """Copies of recordings through vocoders or codecs."""
+    from speechgen.service.codecs import measure_codecs
+    from speechgen.service.vocoders import measure_vocoders
+
+    if what == "codec":
+        return measure_codecs(engine, names, audio, limit=limit, opinions=opinions, save_to=out, progress=progress)
+    return measure_vocoders(engine, names, audio, limit=limit, seed=seed, opinions=opinions, save_to=out, progress=progress)
 
 
 def _make_folder(out: Path | None) -> None:
@@ -107,8 +132,8 @@ def _check(recordings: bool, audio: Path | None, tokenizer: str | None, data: Pa
     """Refuse options that do not belong together."""
     if recordings != (audio is not None):
         raise UserError(
-            "vocoders or edit and --audio belong together: speechgen eval vocoders --audio FOLDER [--vocoder NAME], "
-            "speechgen eval edit --audio FOLDER"
+            "vocoders, codec or edit and --audio belong together: speechgen eval vocoders --audio FOLDER [--vocoder NAME], "
+            "speechgen eval codec --audio FOLDER [--codec NAME], speechgen eval edit --audio FOLDER"
         )
     if (tokenizer is None) != (data is None):
         raise UserError("--tokenizer and --data belong together: give both")
@@ -116,7 +141,9 @@ def _check(recordings: bool, audio: Path | None, tokenizer: str | None, data: Pa
         raise UserError("recordings and --tokenizer are two measurements: ask for one at a time")
 
 
-def _check_changes(changes: list[str] | None, *, vocoders: bool) -> None:
+def _check_changes(changes: list[str] | None, copied: str | None) -> None:
     """Refuse changes of a pipeline's settings where there is no pipeline."""
-    if vocoders and changes:
-        raise UserError("options of a vocoder are written behind its name: --vocoder NAME:steps=25")
+    if changes and copied in ("vocoders", "codec"):
+        raise UserError(
+            "options of a vocoder or codec are written behind its name: --vocoder NAME:steps=25, --codec NAME:codebooks=4"
+        )

@@ -1,4 +1,4 @@
-"""`speechgen vocode`: a recording through mel and vocoder, to hear what the vocoder costs (copy synthesis)."""
+"""`speechgen vocode`: a recording through mel and vocoder, or through a codec, to hear what that costs (copy synthesis)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from speechgen.cli.console import check_folder, output_path
+from speechgen.core.errors import UserError
 
 __all__ = ["vocode"]
 
@@ -16,6 +17,9 @@ __all__ = ["vocode"]
 def vocode(
     audio: Annotated[Path, typer.Argument(help="Recording to copy.")],
     vocoder: Annotated[str, typer.Option("--vocoder", help="A vocoder's checkpoint, or its folder.")] = "default-vocoder",
+    codec: Annotated[
+        str | None, typer.Option("--codec", help="A codec's checkpoint instead, or NAME:codebooks=4: through codes and back.")
+    ] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="File to write.")] = Path("out.wav"),
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="Change an option of the vocoder: --set steps=25; repeatable.")
@@ -26,18 +30,22 @@ def vocode(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print errors only.")] = False,
 ) -> None:
-    """Turn a recording into a mel and back: copy synthesis."""
+    """Turn a recording into a mel, or a codec's codes, and back: copy synthesis."""
+    if codec is not None and changes:
+        raise UserError("--set is for vocoders: a codec's number of codebooks is written behind its name, NAME:codebooks=4")
     out = output_path(out, None)
     if plot is not None:
         check_folder(plot)
 
+    from speechgen.service.codecs import copy_through
     from speechgen.service.engine import Engine
 
-    result = Engine(device).vocode(audio, vocoder, seed, changes or ())
+    engine = Engine(device)
+    result = engine.vocode(audio, vocoder, seed, changes or ()) if codec is None else copy_through(engine, audio, codec)
     result.save(out)
     if plot is not None:
         result.plot(plot)
     if as_json:
         typer.echo(json.dumps({"path": str(out), **result.report()}, ensure_ascii=False))
     elif not quiet:
-        typer.echo(f"{out}: {result.seconds:.2f} s through {vocoder}, rtf {result.rtf:.3f}, {result.device}")
+        typer.echo(f"{out}: {result.seconds:.2f} s through {codec or vocoder}, rtf {result.rtf:.3f}, {result.device}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 
+import numpy as np
 import torch
 
 from speechgen.audio.resample import resample
@@ -17,7 +18,7 @@ from speechgen.core.types import MelSettings, Waveform
 from speechgen.evaluation.optional import require
 from speechgen.evaluation.signals import SPEECH_RATE, aligned_pair, row
 
-__all__ = ["mel_distance", "pesq_wideband", "stoi"]
+__all__ = ["mel_distance", "pesq_wideband", "si_sdr", "stoi"]
 
 
 def pesq_wideband(reference: Waveform, degraded: Waveform) -> float:
@@ -52,6 +53,19 @@ def stoi(reference: Waveform, degraded: Waveform) -> float:
             return float(metric(clean, other, SPEECH_RATE, extended=False))
     except RuntimeWarning:
         raise short from None
+
+
+def si_sdr(reference: Waveform, degraded: Waveform) -> float:
+    """Return the scale-invariant signal to distortion ratio in dB (Le Roux et al., 2019), at the rate of the degraded signal.
+
+    Raises:
+        UserError: the reference is silent.
+    """
+    clean, other = aligned_pair(reference, degraded, lambda audio: row(resample(audio, degraded.rate)))
+    first, second = clean.astype(np.float64), other.astype(np.float64)
+    target = (first @ second) / (first @ first) * first
+    noise = second - target
+    return float(10 * np.log10(max(target @ target, 1e-12) / max(noise @ noise, 1e-12)))
 
 
 def mel_distance(reference: Waveform, degraded: Waveform, settings: MelSettings | None = None) -> float:

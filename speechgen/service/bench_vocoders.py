@@ -21,10 +21,10 @@ from speechgen.core.protocols import Progress
 from speechgen.core.random import generator
 from speechgen.core.types import Mel, MelSettings
 from speechgen.evaluation.speed import Percentiles, percentiles, real_time_factor
-from speechgen.service import peers
+from speechgen.service import catalog, peers
 from speechgen.service.engine import Engine
 from speechgen.service.machine import describe, gemm_peak, memory_added, now, using_threads
-from speechgen.service.vocoders import installed, split_name
+from speechgen.service.vocoders import split_name
 
 __all__ = ["VocoderBench", "VocoderSpeed", "bench_vocoders"]
 
@@ -107,7 +107,7 @@ def bench_vocoders(
     """
     if seconds < 0.1:
         raise UserError(f"{seconds:g} s of sound are too little to measure: give at least 0.1")
-    chosen = list(dict.fromkeys(names)) or installed()
+    chosen = list(dict.fromkeys(names)) or catalog.of_role("vocoders")
     if not chosen:
         raise UserError("no vocoder is installed: name a checkpoint's folder by --vocoder")
     contenders = [_vocoder(engine, name, seconds) for name in chosen]

@@ -28,6 +28,7 @@ __all__ = [
     "find_voice",
     "home",
     "licence",
+    "of_role",
     "pipelines",
     "voices",
 ]
@@ -89,6 +90,22 @@ def checkpoints() -> dict[str, Path]:
     """Folder of every checkpoint by name."""
     found = [path.parent for place in _places() for path in sorted(place.checkpoints.glob("*/config.json"))]
     return _collect([(folder.name, folder) for folder in found])
+
+
+def of_role(role: str) -> list[str]:
+    """Names of the checkpoints of one role, such as "vocoders"; damaged ones are passed over."""
+    from speechgen.core import checkpoint, registry  # they import torch, which most of what asks here can do without
+
+    roles = registry.names()
+    found = []
+    for name, folder in checkpoints().items():
+        try:
+            model = checkpoint.read_info(folder).model
+        except UserError:
+            continue
+        if roles.get(model) == role:
+            found.append(name)
+    return found
 
 
 def licence(folder: Path) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from speechgen.core import checkpoint, registry
+from speechgen.core import checkpoint
 from speechgen.core.errors import UserError
 from speechgen.core.protocols import Progress
 from speechgen.core.types import Waveform
@@ -17,24 +17,10 @@ from speechgen.evaluation.vocoders import Render, VocoderReport, evaluate_vocode
 from speechgen.service import catalog
 from speechgen.service.engine import Engine
 
-__all__ = ["VocoderReport", "installed", "measure_vocoders", "recordings", "split_name"]
+__all__ = ["VocoderReport", "encoder_of_content", "found_or_told", "measure_vocoders", "recordings", "split_name"]
 
 CONTENT_ENCODER = "default-tokenizer"
 """Checkpoint whose hidden states the speech distances are taken from: a recogniser of phones."""
-
-
-def installed() -> list[str]:
-    """Names of the vocoders' checkpoints that are installed; damaged ones are passed over."""
-    roles = registry.names()
-    found = []
-    for name, folder in catalog.checkpoints().items():
-        try:
-            model = checkpoint.read_info(folder).model
-        except UserError:
-            continue
-        if roles.get(model) == "vocoders":
-            found.append(name)
-    return found
 
 
 def split_name(name: str) -> tuple[str, tuple[str, ...]]:
@@ -84,11 +70,11 @@ def measure_vocoders(
         UserError: there are no recordings, a checkpoint is no vocoder or has no such option.
     """
     files = recordings(folder, limit)
-    chosen = list(dict.fromkeys(names)) or installed()
+    chosen = list(dict.fromkeys(names)) or catalog.of_role("vocoders")
     renders = {name: _render(engine, name, seed) for name in chosen}
     missing: list[str] = []
-    content = _found(lambda: _content_encoder(engine), "FDSD and KDSD", missing)
-    voice = _found(voice_encoder, "FAD", missing)
+    content = found_or_told(lambda: encoder_of_content(engine), "FDSD and KDSD", missing)
+    voice = found_or_told(voice_encoder, "FAD", missing)
     return evaluate_vocoders(
         renders,
         files,
@@ -112,7 +98,12 @@ def _render(engine: Engine, name: str, seed: int) -> Render:
     return render
 
 
-def _content_encoder(engine: Engine) -> Encoder:
+def encoder_of_content(engine: Engine) -> Encoder:
+    """Return the encoder of speech distances.
+
+    Raises:
+        UserError: its checkpoint is not installed.
+    """
     folder = catalog.find_checkpoint(CONTENT_ENCODER)
     loaded = checkpoint.load(folder, engine.device)
     tokenizer, layer = loaded.generator(), loaded.config.depth
@@ -120,7 +111,8 @@ def _content_encoder(engine: Engine) -> Encoder:
     return content_encoder(name, lambda audio: tokenizer.features(audio.to(engine.device), layer))
 
 
-def _found(make: Callable[[], Encoder], label: str, missing: list[str]) -> Encoder | None:
+def found_or_told(make: Callable[[], Encoder], label: str, missing: list[str]) -> Encoder | None:
+    """Return the encoder that `make` makes; if that fails, None and a line in `missing`."""
     try:
         return make()
     except UserError as error:

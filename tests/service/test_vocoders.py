@@ -6,8 +6,9 @@ import pytest
 
 from speechgen.cli.main import run
 from speechgen.core.errors import UserError
+from speechgen.service import catalog
 from speechgen.service.engine import Engine
-from speechgen.service.vocoders import installed, measure_vocoders, recordings, split_name
+from speechgen.service.vocoders import measure_vocoders, recordings, split_name
 
 
 @pytest.mark.parametrize(
@@ -23,9 +24,9 @@ def test_options_stand_behind_a_colon(name, expected):
 
 
 def test_vocoders_are_found_by_their_role_and_damaged_ones_passed_over(home):
-    assert "tiny-vocoder" in installed() and "tiny-acoustic" not in installed()
+    assert "tiny-vocoder" in catalog.of_role("vocoders") and "tiny-acoustic" not in catalog.of_role("vocoders")
     (home / "checkpoints" / "tiny-vocoder" / "config.json").write_text("{")
-    assert "tiny-vocoder" not in installed()
+    assert "tiny-vocoder" not in catalog.of_role("vocoders")
 
 
 def test_recordings_are_sorted_and_limited(home):
