@@ -35,12 +35,8 @@ def evaluate(
     ref: Annotated[_Paths, typer.Option("--ref", help="Recording of a voice; repeatable. Default: the example voices.")] = None,
     ref_text: Annotated[_Texts, typer.Option("--ref-text", help="What each --ref says, or @FILE; repeatable.")] = None,
     changes: Annotated[_Texts, typer.Option("--set", help="Change a setting: --set acoustic.steps=6; repeatable.")] = None,
-    vocoder: Annotated[
-        _Texts, typer.Option("--vocoder", help="NAME or NAME:steps=25; repeatable. Default: all installed.")
-    ] = None,
-    codec: Annotated[
-        _Texts, typer.Option("--codec", help="NAME or NAME:codebooks=4; repeatable. Default: all installed.")
-    ] = None,
+    vocoder: Annotated[_Texts, typer.Option("--vocoder", help="NAME or NAME:steps=25; repeatable. Default: all.")] = None,
+    codec: Annotated[_Texts, typer.Option("--codec", help="NAME or NAME:codebooks=4; repeatable. Default: all.")] = None,
     audio: Annotated[Path | None, typer.Option("--audio", help="Folder of recordings; with metadata, for edit.")] = None,
     tokenizer: Annotated[str | None, typer.Option("--tokenizer", help="Measure this tokenizer's tokens in --data.")] = None,
     data: Annotated[Path | None, typer.Option("--data", help="Prepared corpus that holds its tokens.")] = None,

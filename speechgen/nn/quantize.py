@@ -32,7 +32,7 @@ class ResidualQuantizer(nn.Module):
         num_codebooks: Q.
         size: vectors of a codebook.
         width: D, of a vector.
-        decay: of the running means, each `learn`.
+        decay: of the running means, each `learn`; less in the first ones.
         dead_share: a code that is used less than this share of the mean is replaced by something from the batch.
     """
 
@@ -136,7 +136,9 @@ class ResidualQuantizer(nn.Module):
     def _move(self, level: int, points: Tensor, rng: torch.Generator) -> None:
         """One step of the running means, and new vectors for codes that nothing uses."""
         counts, sums = self._gather(level, points)
-        decay, old = self.decay, self.counts[level]
+        # Fast at first: the network that the first batch came from changes at every step.
+        decay = min(self.decay, float(1 + self.updates) / float(10 + self.updates))
+        old = self.counts[level]
         kept = decay * old + (1 - decay) * counts
         means = (decay * old[:, None] * self.vectors[level] + (1 - decay) * sums) / kept[:, None].clamp(min=1e-9)
         # Differs from paper: counted against the mean, not as 2 a batch, so that small batches of few frames can learn.

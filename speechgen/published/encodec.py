@@ -28,7 +28,7 @@ ABOUT = About(
     model="encodec",
     origin="github.com/facebookresearch/encodec, or huggingface.co/facebook/encodec_24khz, encodec_48khz or encodec_32khz",
     licence="CC-BY-NC-4.0: not for commercial use",
-    files=("encodec_*.th", "model.safetensors", "pytorch_model.bin", "config.json"),
+    files=("model.safetensors", "pytorch_model.bin", "encodec_*.th", "config.json"),
     pulls={
         "encodec-24khz": "facebook/encodec_24khz",
         "encodec-48khz": "facebook/encodec_48khz",

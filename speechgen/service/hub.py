@@ -16,7 +16,7 @@ __all__ = ["ADDRESS", "WEIGHTS", "Unreachable", "fetch", "split_address"]
 
 ADDRESS = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
 """Owner and repository."""
-WEIGHTS = (".safetensors", ".pt", ".bin")
+WEIGHTS = (".safetensors", ".pt", ".bin", ".th")
 """How names of files of weights end."""
 
 

@@ -100,7 +100,7 @@ def test_learning_follows_a_batch_by_the_decay():
     quantizer = ResidualQuantizer(1, 2, 1, decay=0.9, dead_share=0.0)
     quantizer.vectors.copy_(torch.tensor([[[0.0], [10.0]]]))
     quantizer.counts.copy_(torch.tensor([[2.0, 2.0]]))
-    quantizer.updates.fill_(1)
+    quantizer.updates.fill_(1000)
     quantizer.learn(torch.tensor([[[1.0, 2.0, 8.0]]]), rng=generator(0))
     counts = torch.tensor([[0.9 * 2 + 0.1 * 2, 0.9 * 2 + 0.1 * 1]])
     torch.testing.assert_close(quantizer.counts, counts)

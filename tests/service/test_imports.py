@@ -11,7 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from speechgen import published
-from speechgen.audio.io import write_audio
+from speechgen.audio.io import read_audio, write_audio
 from speechgen.cli.main import run
 from speechgen.core import checkpoint
 from speechgen.core.errors import UserError
@@ -65,6 +65,18 @@ def test_the_vocos_family_reads_safetensors(tmp_path):
     save_file(state, tmp_path / "model.safetensors")
     made = import_published("vocos", str(tmp_path), "small-vocos")
     assert checkpoint.load(made.folder).config.width == 16 and made.parameters > 0
+
+
+def test_an_encodec_makes_a_codec_that_copies_a_recording(tmp_path, own_home):
+    tensors = load_file(GOLDEN / "encodec_24khz.safetensors")
+    state = {key.removeprefix("state."): value for key, value in tensors.items() if key.startswith("state.")}
+    torch.save(state, tmp_path / "encodec_24khz-d7cc33bc.th")  # noqa: TID251  a published file
+    assert run(["models", "import", "encodec", str(tmp_path / "encodec_24khz-d7cc33bc.th"), "--name", "theirs"]) == 0
+    assert "CC-BY-NC-4.0" in (own_home / "checkpoints" / "theirs" / "card.md").read_text()
+    write_audio(tmp_path / "in.wav", voice_like(0.5), 24000)
+    for name in ("theirs", "theirs:codebooks=1"):
+        assert run(["vocode", str(tmp_path / "in.wav"), "--codec", name, "-o", str(tmp_path / "out.wav")]) == 0
+        assert read_audio(tmp_path / "out.wav").samples.shape == (1, 12000)
 
 
 def test_weights_of_unusual_sizes_ask_for_their_json(source):
