@@ -49,9 +49,10 @@ def multi_scale_mel_loss(fake: Tensor, real: Tensor, rate: int, n_ffts: Sequence
     total = fake.new_zeros(())
     for n_fft in n_ffts:
         # Differs from paper, which has 64 bins everywhere: in short windows most of them would be empty.
-        settings = MelSettings(sample_rate=rate, n_fft=n_fft, hop_samples=n_fft // 4, num_bins=min(80, n_fft // 16))
+        bins, level = min(80, n_fft // 16), (3 / 8 * n_fft) ** 0.5  # norm of the window: longer ones are not louder
+        settings = MelSettings(sample_rate=rate, n_fft=n_fft, hop_samples=n_fft // 4, num_bins=bins, floor=1e-5 * level)
         a, b = log_mel(fake, settings), log_mel(real, settings)
-        total = total + (a.exp() - b.exp()).abs().mean() + ((a - b) / math.log(10)).square().mean()
+        total = total + (a.exp() - b.exp()).abs().mean() / level + ((a - b) / math.log(10)).square().mean()
     return total / len(n_ffts)
 
 

@@ -12,7 +12,7 @@ from speechgen.losses.adversarial import (
     judged_fake,
     judged_pairs,
 )
-from speechgen.losses.spectral import NSF_RESOLUTIONS, log_spectral_loss, multi_resolution_stft_loss
+from speechgen.losses.spectral import NSF_RESOLUTIONS, log_spectral_loss, multi_resolution_stft_loss, multi_scale_mel_loss
 from speechgen.nn.discriminators import Judgement
 
 
@@ -105,3 +105,11 @@ def test_judged_halves_are_the_real_and_the_fake():
     assert judged_pairs([both, both]) == 0
     fooled, matching = judged_fake([both, both])
     assert fooled == 3 and matching == 1
+
+
+def test_mel_loss_is_nought_for_equals_and_knows_the_level_alike_in_every_window():
+    torch.manual_seed(0)
+    real = 0.1 * torch.randn(2, 8192)
+    assert multi_scale_mel_loss(real, real, 24000) == 0
+    losses = [float(multi_scale_mel_loss(0.1 * real, real, 24000, (n_fft,))) for n_fft in (2048, 512, 128)]
+    assert all(1.0 < loss < 2.5 for loss in losses)  # a power of ten: 1, and what the linear part adds
