@@ -45,6 +45,7 @@ class SpeechRequest(Strict):
         "mp3", description="pcm: 16 bits, mono, little-endian, at the rate that a header tells"
     )
     speed: float | None = Field(None, ge=0.5, le=2.0, description=_described("speed"))
+    duration: float | None = Field(None, gt=0, le=3600, description="ours: " + _described("duration"))
     stream_format: Literal["audio", "sse"] = Field("audio", description="sse: events that carry the sound in base64")
     instructions: str | None = Field(
         None, max_length=CHARACTERS, description="accepted, but no pipeline follows it: a warning in the answer says so"
@@ -62,7 +63,7 @@ class SpeechRequest(Strict):
 
     def to_service(self, pipeline: str) -> dict[str, Any]:
         """The same as content of a SynthesisRequest."""
-        same = {"speed", "seed", "language", "temperature", "pitch", "steps", "guidance", "candidates"}
+        same = {"speed", "duration", "seed", "language", "temperature", "pitch", "steps", "guidance", "candidates"}
         voice = self.voice.id if isinstance(self.voice, VoiceName) else self.voice
         return {"text": self.input, "voice": voice, "pipeline": pipeline, **self.model_dump(include=same)}
 

@@ -105,6 +105,8 @@ def test_instructions_are_accepted_and_answered_honestly(client):
         ({"response_format": "aac"}, 400, "response_format: Input should be 'mp3', 'opus', 'flac', 'wav' or 'pcm'"),
         ({"speed": 3}, 400, "speed: Input should be less than or equal to 2 (given: 3)"),
         ({"speed": "1"}, 400, "speed: Input should be a valid number"),
+        ({"duration": 5.0}, 400, "this pipeline speaks as long as its text takes"),
+        ({"duration": 0}, 400, "duration: Input should be greater than 0"),
         ({"seed": -1}, 400, "seed: Input should be greater than or equal to 0"),
         ({"seed": 10**30}, 400, "seed: "),
         ({"sped": 1}, 400, "unknown key 'sped': did you mean 'speed'"),
