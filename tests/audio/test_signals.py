@@ -11,7 +11,7 @@ import torchaudio
 
 from speechgen.audio.loudness import TARGET_DBFS, active_level, normalize_level
 from speechgen.audio.resample import resample
-from speechgen.audio.spectrogram import log_mel, mel_spectrogram
+from speechgen.audio.spectrogram import corrected, corrected_frames, log_mel, mel_spectrogram
 from speechgen.core.types import MelSettings, Waveform
 from tests.tiny import voice_like
 
@@ -139,3 +139,42 @@ def test_a_mel_has_gradients_even_if_the_first_one_was_made_in_inference():
     samples = torch.rand(1, 2000, requires_grad=True)
     log_mel(samples, settings).sum().backward()
     assert samples.grad.abs().sum() > 0
+
+
+def _too_dull(size: int = 12800):
+    """Noise with the mel of other noise that is louder and brighter and swells: [1, L], [1, T, M]."""
+    rng = torch.Generator().manual_seed(0)
+    noise, other = (0.05 * torch.randn(1, size, generator=rng) for _ in range(2))
+    bright = (other - 0.5 * torch.nn.functional.pad(other, (1, 0))[:, :-1]) * torch.linspace(0.5, 3, size)
+    return noise, log_mel(bright, SETTINGS)
+
+
+def test_corrected_sound_has_the_mel_that_was_asked_for():
+    noise, mel = _too_dull()
+    away = [(log_mel(corrected(noise, mel, SETTINGS, passes), SETTINGS) - mel).abs().mean() for passes in (0, 1, 2)]
+    assert away[1] < 0.4 * away[0] and away[2] < 0.8 * away[1]
+
+
+def test_correction_has_gradients_and_leaves_what_is_right_and_what_is_too_short():
+    noise, mel = _too_dull()
+    torch.testing.assert_close(corrected(noise, log_mel(noise, SETTINGS), SETTINGS), noise, atol=1e-5, rtol=1e-4)
+    assert torch.equal(corrected(noise[:, :512], mel[:, :3], SETTINGS, 2), noise[:, :512])
+    noise.requires_grad_()
+    corrected(noise, mel, SETTINGS).square().sum().backward()
+    assert noise.grad is not None and noise.grad.isfinite().all() and noise.grad.abs().max() > 0
+
+
+def test_no_correction_goes_further_than_four_times_and_silence_stays_silent():
+    noise, mel = _too_dull()
+    assert corrected(noise, mel + 10, SETTINGS).std() < 4.1 * noise.std()
+    assert corrected(torch.zeros_like(noise), torch.full_like(mel, -11.5), SETTINGS).abs().max() == 0
+
+
+@pytest.mark.parametrize("passes", [1, 2])
+def test_a_corrected_sample_depends_on_so_many_frames_and_on_no_more(passes):
+    noise, mel = _too_dull()
+    reach = corrected_frames(SETTINGS, passes)
+    whole, part = corrected(noise, mel, SETTINGS, passes), corrected(noise[:, 10 * 256 :], mel[:, 10:], SETTINGS, passes)
+    torch.testing.assert_close(whole[:, (10 + reach) * 256 :], part[:, reach * 256 :], atol=1e-6, rtol=1e-4)
+    early = slice((10 + reach // 2) * 256, (10 + reach) * 256)
+    assert not torch.allclose(whole[:, early], part[:, reach // 2 * 256 : reach * 256], atol=1e-6, rtol=1e-4)

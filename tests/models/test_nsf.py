@@ -94,7 +94,8 @@ def test_a_monotone_stays_on_one_note_and_keeps_its_pauses():
 
 
 def test_breath_is_the_gain_of_the_noise():
-    made, rows, pitch = vocoder(), mel(20), steady(20, 150.0)
+    made = vocoder(NSFConfig.tiny().model_copy(update={"corrections": 0}))  # a correction restores the envelope
+    rows, pitch = mel(20), steady(20, 150.0)
     none, usual, double = (render(made, rows, pitch, options=NSFOptions(breath=gain)) for gain in (0.0, 1.0, 2.0))
     inside = (none.abs() < 1) & (usual.abs() < 1) & (double.abs() < 1)
     torch.testing.assert_close((double - none)[inside], 2 * (usual - none)[inside], rtol=1e-3, atol=1e-5)

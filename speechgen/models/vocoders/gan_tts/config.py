@@ -30,6 +30,10 @@ class GanTtsConfig(StrictModel):
     spectral_norm: bool = Field(True, description="divide the weights of convolutions by their largest singular value")
     mu_law: bool = Field(False, description="the network speaks mu-law companded samples")
     shaped: bool = Field(False, description="the network speaks a sound of flat spectrum, which the mel's envelope then shapes")
+    # Differs from paper: what the network leaves undone is seen where the truth is known, in the mel.
+    corrections: int = Field(
+        0, ge=0, le=4, description="passes that move the envelope of the sound to that of the mel, if that is given; 0: none"
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> GanTtsConfig:
@@ -62,7 +66,7 @@ class GanTtsConfig(StrictModel):
     @classmethod
     def tiny(cls) -> GanTtsConfig:
         """Smallest network that exercises every path."""
-        return cls(factors=(1, 1, 2, 2, 4, 4, 4), widths=(8, 8, 8, 8, 8, 8, 4), noise_size=4)
+        return cls(factors=(1, 1, 2, 2, 4, 4, 4), widths=(8, 8, 8, 8, 8, 8, 4), noise_size=4, corrections=1)
 
 
 class WindowConfig(StrictModel):

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from speechgen.audio.spectrogram import corrected, corrected_frames
 from speechgen.core.errors import UserError
 from speechgen.core.protocols import Part, Progress
 from speechgen.core.random import placed_noise
@@ -48,7 +49,7 @@ class GanTtsGenerator:
         self.network, self.config, self.mel = network, config, config.mel
         # A sample lies between two frames; shaping hears a window on either side, and another at the edges of a part.
         filter_frames = config.mel.n_fft // config.mel.hop_samples + 2 if config.shaped else 0
-        self.reach_frames = frames_reached(config) + 1 + filter_frames
+        self.reach_frames = frames_reached(config) + 1 + filter_frames + corrected_frames(config.mel, config.corrections)
         self._mean: Baked | None = None
 
     @torch.inference_mode()
@@ -138,7 +139,8 @@ class GanTtsGenerator:
         samples = baked(features)[:, half:-half]
         if self.config.shaped and mel is not None:
             samples = shape(samples, mel, self.mel)
-        return (expand(samples) if self.config.mu_law else samples)[0]
+        samples = expand(samples) if self.config.mu_law else samples
+        return (samples if mel is None else corrected(samples, mel, self.mel, self.config.corrections))[0]
 
     def _baked(self, temperature: float, rng: torch.Generator) -> Baked:
         device = self.network.output.bias.device  # type: ignore[union-attr]

@@ -45,6 +45,10 @@ class NSFConfig(StrictModel):
     glide: bool = Field(False, description="condition and pitch move along lines between frames; off: steps, and averages")
     sinc_order: int = Field(31, description="taps of the moving filters, odd")
     cutoff_share: float = Field(16 / 24, gt=0, le=1, description="of a cut-off that was meant for half of 16 kHz")
+    # Differs from papers: what the network leaves undone is seen where the truth is known, in the mel.
+    corrections: int = Field(
+        0, ge=0, le=4, description="passes that move the envelope of the sound to that of the mel; 0: as the network made it"
+    )
     pitch_width: int = Field(96, description="channels of the network that predicts the pitch from the mel")
     pitch_layers: int = Field(4, ge=1, description="its hidden layers")
     pitch_bins: int = Field(160, ge=2, description="pitches it tells apart, from 55 to 660 Hz")
@@ -54,7 +58,7 @@ class NSFConfig(StrictModel):
         """Smallest network that exercises every path."""
         return cls(
             harmonics=4, condition_width=16, condition_layers=2, width=12, blocks=2, block_layers=3, noise_layers=2, fold=8,
-            stair=64,            modulated=True, glide=True, pitch_width=16, pitch_layers=1, pitch_bins=24,
+            stair=64, corrections=1, modulated=True, glide=True, pitch_width=16, pitch_layers=1, pitch_bins=24,
         )  # fmt: skip
 
     @classmethod

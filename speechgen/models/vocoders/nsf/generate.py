@@ -67,7 +67,9 @@ class NSFGenerator:
                 row = mel.values[number, first:last]
                 found = given[first:last] if given is not None else self.network.predict_pitch(row[None])[0]
                 late = self.network.pitch.reach_frames if given is None else 0
-                made = self._render(row, self._moved(found, options), part.start + first, memory, late, options.breath, rng)
+                moved = self._moved(found, options)
+                own = given is None and moved is found
+                made = self._render(row, moved, part.start + first, memory, late, options, rng, own_pitch=own)
                 begin = sum(len(piece) for piece in pieces) - first * self.mel.hop_samples
                 pieces.append(made[begin : (ready - first) * self.mel.hop_samples])
                 done += 1
@@ -101,10 +103,19 @@ class NSFGenerator:
     def _moved(self, pitch: Tensor, options: NSFOptions) -> Tensor:
         if options.monotone_hz is not None:
             pitch = options.monotone_hz * (pitch > 0)
-        return pitch * 2 ** (options.pitch / 12)
+        return pitch * 2 ** (options.pitch / 12) if options.pitch else pitch
 
     def _render(
-        self, mel: Tensor, pitch: Tensor, start: int, memory: _Memory, late: int, breath: float, rng: torch.Generator
+        self,
+        mel: Tensor,
+        pitch: Tensor,
+        start: int,
+        memory: _Memory,
+        late: int,
+        options: NSFOptions,
+        rng: torch.Generator,
+        *,
+        own_pitch: bool,
     ) -> Tensor:
         """Render one window [T, M] from frame `start` of its utterance on; the pitch of the last `late` frames may change."""
         hop, frames = self.mel.hop_samples, len(mel)
@@ -120,7 +131,7 @@ class NSFGenerator:
         offsets = torch.rand(1, self.config.harmonics, generator=generator(rng.initial_seed(), "offsets"))
         offsets[:, 0] = 0
         draws = Draws(offsets.to(mel.device), *noises)
-        return self.network.render(mel[None], pitch, draws, phase.to(mel.device), breath)[0]
+        return self.network.render(mel[None], pitch, draws, phase.to(mel.device), options.breath, own_pitch=own_pitch)[0]
 
 
 class _Memory:

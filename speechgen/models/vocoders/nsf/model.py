@@ -3,7 +3,8 @@ r"""NSF network: source, condition and filter (Wang et al., 2020; Wang & Yamagis
 mel -> pitch (predicted, unless it is given) -> sines and noise -> filter blocks -> low-passed harmonics + high-passed noise
           \______________ condition, at every filter block and cut-off ______________/
 
-Frame j is centred on sample j * hop, so T frames make (T - 1) * hop samples. Randomness arrives as `Draws`.
+At the end the envelope of the sound is corrected by the mel, if the configuration says so. Frame j is centred on sample
+j * hop, so T frames make (T - 1) * hop samples. Randomness arrives as `Draws`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from speechgen.audio.source import harmonic_sines, pitch_of_samples, turns_of_samples
+from speechgen.audio.spectrogram import corrected, corrected_frames
 from speechgen.models.vocoders.nsf.config import NSFConfig
 from speechgen.nn.convnext import ConvNeXtBlock
 from speechgen.nn.fir import design_low_pass, filter_fixed, filter_moving, windowed_sincs
@@ -27,6 +29,8 @@ LOWEST_HZ, HIGHEST_HZ = 55.0, 660.0
 FEATURE_MEAN, FEATURE_STD = (-4.0, 90.0), (2.5, 90.0)
 """Of speech at the project's level: log-mel bins, and the pitch in Hz with unvoiced frames as 0."""
 
+_BLUR_HZ = 300.0
+"""Harmonics that lie closer than twice this do not show in the envelopes that correct a moved pitch."""
 _LOUDEST = 3.0
 """Natural logarithm of the largest level."""
 
@@ -212,7 +216,8 @@ class NSF(nn.Module):
         condition = self.condition.reach_frames
         if condition is None:
             return None
-        return self.pitch.reach_frames + condition + math.ceil(self.past_samples / self.config.mel.hop_samples) + 1
+        behind = math.ceil(self.past_samples / self.config.mel.hop_samples) + 1
+        return self.pitch.reach_frames + condition + behind + corrected_frames(self.config.mel, self.config.corrections)
 
     def predict_pitch(self, mel: Tensor) -> Tensor:
         """Pitches [B, T] in Hz, 0 = unvoiced, of mels [B, T, M]."""
@@ -234,7 +239,16 @@ class NSF(nn.Module):
             pitch = predicted if pitch is None or own is None else torch.where(own[:, None], predicted, pitch)
         return Rendering(self.render(mel, pitch, draws), scores, voicing)
 
-    def render(self, mel: Tensor, pitch: Tensor, draws: Draws, start: Tensor | None = None, breath: float = 1.0) -> Tensor:
+    def render(
+        self,
+        mel: Tensor,
+        pitch: Tensor,
+        draws: Draws,
+        start: Tensor | None = None,
+        breath: float = 1.0,
+        *,
+        own_pitch: bool = True,
+    ) -> Tensor:
         """Samples [B, (T - 1) * hop] of mels [B, T, M] at pitches [B, T].
 
         Args:
@@ -243,6 +257,7 @@ class NSF(nn.Module):
             draws: random numbers.
             start: [B] turns, phase of the fundamental before the first sample; none: 0.
             breath: gain of the noise.
+            own_pitch: whether the pitches are those of the mel, whose harmonics then correct the sound's.
         """
         config = self.config
         hertz = pitch_of_samples(pitch, config.mel.hop_samples, glide=config.glide)  # [B, L]
@@ -255,7 +270,8 @@ class NSF(nn.Module):
         noise = self.noise_block(draws.noise * config.sine_level / 3, control.contexts[-1])
         if control.levels is not None:
             harmonic, noise = harmonic * control.levels[:, 0], noise * control.levels[:, 1]
-        return self._join(harmonic, breath * noise, voiced, control.cutoff)
+        made = self._join(harmonic, breath * noise, voiced, control.cutoff)
+        return corrected(made, mel, config.mel, config.corrections, 0.0 if own_pitch else _BLUR_HZ)
 
     def _normal_mel(self, mel: Tensor) -> Tensor:
         return ((mel - self.feature_mean[:-1]) / self.feature_std[:-1]).transpose(1, 2)  # [B, M, T]

@@ -15,11 +15,15 @@ class VocosConfig(StrictModel):
     width: int = Field(512, description="channels of the backbone")
     hidden_width: int = Field(1536, description="channels inside a ConvNeXt block")
     depth: int = Field(8, description="ConvNeXt blocks")
+    # Differs from paper: what the network leaves undone is seen where the truth is known, in the mel.
+    corrections: int = Field(
+        0, ge=0, le=4, description="passes that move the envelope of the sound to that of the mel; 0: as the network made it"
+    )
 
     @classmethod
     def tiny(cls) -> VocosConfig:
         """Smallest network that exercises every path."""
-        return cls(width=16, hidden_width=32, depth=2)
+        return cls(width=16, hidden_width=32, depth=2, corrections=1)
 
 
 class VocosObjectiveConfig(StrictModel):

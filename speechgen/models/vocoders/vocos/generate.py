@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from speechgen.audio.spectrogram import corrected, corrected_frames
 from speechgen.core.protocols import Part, Progress
 from speechgen.core.types import Mel, Waveform
 from speechgen.models.vocoders.vocos.config import VocosConfig, VocosOptions
@@ -23,9 +24,10 @@ class VocosGenerator:
     """Renders mels of the settings it was trained with; deterministic: it uses neither `rng` nor `part`."""
 
     def __init__(self, network: Vocos, config: VocosConfig) -> None:
-        self.network, self.mel = network, config.mel
+        self.network, self.mel, self.corrections = network, config.mel, config.corrections
         # Three frames for each convolution of width 7, the STFT windows that overlap a sample, and theirs at the edge.
-        self.reach_frames = 3 * (config.depth + 1) + config.mel.n_fft // config.mel.hop_samples
+        synthesis = config.mel.n_fft // config.mel.hop_samples
+        self.reach_frames = 3 * (config.depth + 1) + synthesis + corrected_frames(config.mel, config.corrections)
 
     @torch.inference_mode()
     def generate(
@@ -59,8 +61,13 @@ class VocosGenerator:
         """Samples [(T - 1) * hop] of a row [T, M]."""
         if len(mel) == 1:
             return mel.new_zeros(0)
+
+        def window(low: int, high: int) -> Tensor:
+            part = mel[None, low : high + 1]
+            return corrected(self.network(part), part, self.mel, self.corrections)[0]
+
         return in_windows(
-            lambda low, high: self.network(mel[None, low : high + 1])[0],
+            window,
             len(mel) - 1,
             step=CHUNK_FRAMES,
             reach=self.reach_frames,

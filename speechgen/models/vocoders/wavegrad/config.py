@@ -44,6 +44,10 @@ class WaveGradConfig(StrictModel):
     fitted_betas: tuple[float, ...] | None = Field(
         None, description="betas found by fit-schedule for these weights, used when as many steps are asked for"
     )
+    # Differs from paper: what the network leaves undone is seen where the truth is known, in the mel.
+    corrections: int = Field(
+        0, ge=0, le=4, description="passes that move the envelope of the sound to that of the mel; 0: as the network made it"
+    )
 
     @model_validator(mode="after")
     def _fits_together(self) -> WaveGradConfig:
@@ -101,6 +105,7 @@ class WaveGradConfig(StrictModel):
             down_channels=(4, 8),
             prior="spectral",
             signal_scale=0.08,
+            corrections=1,
         )
 
 

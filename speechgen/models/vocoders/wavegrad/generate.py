@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from speechgen.audio.spectrogram import filtered, mel_envelope
+from speechgen.audio.spectrogram import corrected, corrected_frames, filtered, mel_envelope
 from speechgen.core.protocols import Part, Progress
 from speechgen.core.random import placed_noise
 from speechgen.core.types import Mel, Waveform
@@ -65,8 +65,9 @@ class WaveGradGenerator:
         self.network, self.config, self.mel = network, config, config.mel
         self._step_reach = -(-reach_samples(config) // config.mel.hop_samples) + 1  # frames
         self._filter_reach = -(-config.mel.n_fft // config.mel.hop_samples) + 1 if config.prior == "spectral" else 0
+        self._last_reach = self._filter_reach + corrected_frames(config.mel, config.corrections)
         # With the default number of steps; more of them look further, at what hardly matters.
-        self.reach_frames = WaveGradOptions().steps * self._step_reach + self._filter_reach
+        self.reach_frames = WaveGradOptions().steps * self._step_reach + self._last_reach
 
     @torch.inference_mode()
     def generate(
@@ -115,13 +116,13 @@ class WaveGradGenerator:
             limit=LIMIT if options.clamp else None,
             progress=progress,
         )
-        return in_windows(
-            lambda low, high: coloured(made[:, low * hop : high * hop], mel[:, low : high + 1], self.config),
-            frames,
-            step=CHUNK_FRAMES,
-            reach=self._filter_reach,
-            hop=hop,
-        )[0]
+
+        def finished(low: int, high: int) -> Tensor:
+            part = mel[:, low : high + 1]
+            sound = coloured(made[:, low * hop : high * hop], part, self.config)
+            return corrected(sound, part, self.mel, self.config.corrections)
+
+        return in_windows(finished, frames, step=CHUNK_FRAMES, reach=self._last_reach, hop=hop)[0]
 
     def _predict(self, condition: Tensor, noisy: Tensor, level: float) -> Tensor:
         """The noise in noisy [1, L]."""
