@@ -20,6 +20,7 @@ __all__ = [
     "Autoencoder",
     "Batch",
     "Codec",
+    "DialogueModel",
     "InfillingModel",
     "LatentPart",
     "Objective",
@@ -176,6 +177,26 @@ class AcousticCodesModel(Protocol):
         progress: Progress | None = None,
     ) -> CodecTokens:
         """Return the codes of `tokens` alone, of the prompt's codec and without its frames, of which there may be none."""
+        ...
+
+
+class DialogueModel(AcousticCodesModel, Protocol):
+    """One that can also speak for several in one generation."""
+
+    speakers: int
+    """How many it holds apart; one for a model that cannot."""
+
+    def converse(
+        self,
+        turns: Sequence[tuple[int, SemanticTokens]],
+        prompts: Sequence[CodecTokens],
+        prompt_tokens: Sequence[SemanticTokens],
+        *,
+        options: Any,
+        rng: torch.Generator,
+        progress: Progress | None = None,
+    ) -> list[CodecTokens]:
+        """Return the codes of each turn (speaker's number, tokens), as `generate` does for one."""
         ...
 
 

@@ -79,6 +79,21 @@ class SemanticTokens:
     size: int
     durations: Tensor | None = None
 
+    def at(self, rate: float, count: int | None = None) -> Tensor:
+        """Return the ids at another rate, [B, count]: each entry is the token that is sounding at its centre.
+
+        Args:
+            rate: entries per second.
+            count: how many; the last token lasts as long as that needs. None: as many as the tokens' time holds, at least one.
+        """
+        size = self.ids.shape[1]
+        if count is None:
+            count = max(1, round(size * rate / self.rate)) if size else 0
+        if count == 0 or size == 0:
+            return self.ids[:, :0]
+        centres = (torch.arange(count, device=self.ids.device) + 0.5) * (self.rate / rate)
+        return self.ids[:, centres.long().clamp(max=size - 1)]
+
     def to(self, device: torch.device | str) -> SemanticTokens:
         """Return the same tokens on `device`."""
         durations = None if self.durations is None else self.durations.to(device)

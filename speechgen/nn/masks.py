@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["masked_mean", "valid_mask"]
+__all__ = ["causal_mask", "masked_mean", "valid_mask"]
 
 
 def valid_mask(lengths: Tensor, size: int) -> Tensor:
     """Return [B, size] bool, True where the position is below the row's length [B]."""
     return torch.arange(size, device=lengths.device)[None] < lengths[:, None]
+
+
+def causal_mask(valid: Tensor, past: int = 0) -> Tensor:
+    """Return [B, T, past + T] bool: a position sees the `past` before, and what is real up to itself, `valid [B, T]`."""
+    earlier = torch.ones(valid.shape[1], valid.shape[1], dtype=torch.bool, device=valid.device).tril()
+    return F.pad(earlier & valid[:, None], (past, 0), value=True)
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["ConvolutionalPosition", "angles_at", "cosine_table", "rotary_angles", "rotate"]
+__all__ = ["ConvolutionalPosition", "angles_at", "cosine_table", "rotary_angles", "rotate", "sinusoid_table"]
 
 
 def rotary_angles(size: int, head_width: int, device: torch.device, base: float = 10000.0) -> Tensor:
@@ -33,6 +33,13 @@ def rotate(x: Tensor, angles: Tensor) -> Tensor:
 def cosine_table(size: int, width: int, device: torch.device) -> Tensor:
     """Return [T, width] float32: the cosines of `rotary_angles`, then their sines."""
     angles = rotary_angles(size, width, device)
+    return torch.cat((angles.cos(), angles.sin()), dim=-1)
+
+
+def sinusoid_table(size: int, width: int, device: torch.device, *, start: int = 0) -> Tensor:
+    """Return [T, width] float32 of positions from `start` on: cosines, then sines, frequencies from 1 to 1/10000 inclusive."""
+    steps = torch.arange(width // 2, device=device, dtype=torch.float32) / (width // 2 - 1)
+    angles = torch.arange(start, start + size, device=device, dtype=torch.float32)[:, None] / 10000.0**steps
     return torch.cat((angles.cos(), angles.sin()), dim=-1)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
 from torch import Tensor
@@ -12,13 +10,13 @@ from speechgen.core.config import validate
 from speechgen.core.errors import UserError
 from speechgen.core.protocols import Batch
 from speechgen.core.random import generator
-from speechgen.core.types import Mel, SemanticTokens
+from speechgen.core.types import Mel
 from speechgen.models.acoustic.e2_tts.config import E2Config, E2ObjectiveConfig, E2Options
 from speechgen.models.acoustic.e2_tts.generate import E2Generator
 from speechgen.models.acoustic.e2_tts.model import E2TTS
 from speechgen.models.acoustic.e2_tts.objective import E2Objective
 from speechgen.nn.masks import valid_mask
-from tests.models.systems import MEL, NUM_TOKENS, TOKEN_RATE, batch, build, mel, tokens
+from tests.models.systems import MEL, NUM_TOKENS, batch, build, mel, tokens
 
 FIELDS = ("mel", "tokens")
 
@@ -284,26 +282,6 @@ def test_midpoint_asks_twice_a_step_and_more_steps_cost_more():
         generate(recorder, E2Options(steps=4, guidance=0.0, method=method))
         counts[method] = len(recorder.calls)
     assert counts == {"euler": 4, "midpoint": 8}
-
-
-@pytest.mark.parametrize("rate", [25.0, 46.875, 50.0, 93.75])
-def test_tokens_of_any_rate_are_laid_under_the_patches_they_sound_in(rate):
-    """Each patch of 1 / 46.875 s takes the token at its centre, so that the length in seconds is kept."""
-    generator_ = E2Generator(build("e2_tts").network, E2Config.tiny())
-    ids = torch.arange(40)[None]
-    laid = generator_._per_patch(SemanticTokens(ids, torch.tensor([40]), rate, 40), None)[0]
-    assert len(laid) == round(40 / rate * TOKEN_RATE)
-    centres = [(index + 0.5) / TOKEN_RATE for index in range(len(laid))]
-    assert laid.tolist() == [min(39, math.floor(centre * rate + 1e-9)) for centre in centres]
-    if rate == TOKEN_RATE:
-        assert torch.equal(laid, ids[0])
-
-
-def test_a_prompt_one_token_short_or_long_is_laid_under_all_its_frames():
-    generator_ = E2Generator(build("e2_tts").network, E2Config.tiny())
-    for size in (7, 8, 9):
-        laid = generator_._per_patch(tokens(size), 8)
-        assert laid.shape == (1, 8) and torch.equal(laid[:, : min(size, 8)], tokens(size).ids[:, :8])
 
 
 def test_a_sample_shows_the_given_half_as_it_is():

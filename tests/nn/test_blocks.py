@@ -158,3 +158,18 @@ def test_a_period_discriminator_sees_every_pth_sample_apart():
     before, after = (judge(x).scores.unflatten(1, (-1, 3)) for x in (samples, changed))
     torch.testing.assert_close(before[..., [0, 2]], after[..., [0, 2]])
     assert not torch.allclose(before[..., 1], after[..., 1])
+
+
+def test_a_causal_conformer_sees_the_past_alone_and_goes_on_from_its_caches():
+    network, x = Conformer(8, 2, 2, 2, 3, causal=True).eval(), torch.randn(2, 7, 8)
+    valid = torch.ones(2, 7, dtype=torch.bool)
+    whole = network(x, valid)
+    changed = x.clone()
+    changed[:, 4:] = 9
+    torch.testing.assert_close(network(changed, valid)[:, :4], whole[:, :4])
+    cache, parts = network.cache(7), []
+    for start, stop in ((0, 3), (3, 5), (5, 6), (6, 7)):
+        parts.append(network(x[:, start:stop], valid[:, start:stop], cache=cache))
+    torch.testing.assert_close(torch.cat(parts, dim=1), whole, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="cannot hold 8"):
+        network(x[:, :1], valid[:, :1], cache=cache)

@@ -74,8 +74,9 @@ class E2Generator:
             if known.settings != self.mel:
                 raise ValueError(f"this model generates {self.mel}, the prompt is {known.settings}")
         before, behind = self.network.patches(left.values), self.network.patches(right.values)  # [1, N, P] each
-        sides = (self._per_patch(left_tokens, before.shape[1]), self._per_patch(right_tokens, behind.shape[1]))
-        own = self._per_patch(tokens, None)
+        rate = self.mel.frame_rate / self.patch_frames
+        sides = (left_tokens.at(rate, before.shape[1]), right_tokens.at(rate, behind.shape[1]))
+        own = tokens.at(rate)
         ids = torch.cat((sides[0], own, sides[1]), dim=1)  # [1, N]
         start, stop = before.shape[1], before.shape[1] + own.shape[1]
         visible = torch.cat((before, before.new_zeros(1, stop - start, before.shape[2]), behind), dim=1)
@@ -96,12 +97,3 @@ class E2Generator:
         made = integrate(velocity, noise, flow_times(options.steps, options.sway), method=options.method, progress=progress)
         frames = self.network.frames(made[:, start:stop])  # [1, T, M]
         return Mel(frames, torch.full((1,), frames.shape[1], device=frames.device), self.mel)
-
-    def _per_patch(self, tokens: SemanticTokens, size: int | None) -> Tensor:
-        """One token per patch, whatever the tokens' rate: each patch takes the token that is sounding at its centre."""
-        patch_rate = self.mel.frame_rate / self.config.patch_frames
-        if size == 0 or tokens.ids.shape[1] == 0:
-            return tokens.ids[:, :0]
-        count = size or max(1, round(tokens.ids.shape[1] * patch_rate / tokens.rate))
-        centres = (torch.arange(count, device=tokens.ids.device) + 0.5) * (tokens.rate / patch_rate)
-        return tokens.ids[:, centres.long().clamp(max=tokens.ids.shape[1] - 1)]
