@@ -16,8 +16,8 @@ import torch
 from speechgen.audio.loudness import TARGET_DBFS, active_level
 from speechgen.cli.main import run
 from speechgen.core.errors import UserError
-from speechgen.core.types import CodecTokens, Latents, Mel, MelSettings, SemanticTokens, Waveform
-from speechgen.data.compute import Coder, Encoder, Tokenizer
+from speechgen.core.types import Latents, Mel, MelSettings, SemanticTokens, Waveform
+from speechgen.data.compute import Encoder, Tokenizer
 from speechgen.data.corpora import Making
 from speechgen.data.features import FeatureStore, find
 from speechgen.data.prepare import load_cuts, prepare_corpus
@@ -213,27 +213,6 @@ def test_latents_are_made_of_the_stored_mels_which_are_made_if_they_are_missing(
 def test_latents_need_an_autoencoder(corpus, tmp_path):
     with pytest.raises(UserError, match="latents feature needs an autoencoder"):
         prepare_corpus(corpus(), tmp_path / "out", ("latents",))
-
-
-def test_codes_are_those_of_the_codec(corpus, tmp_path):
-    """Of a codec whose code is the place of a frame of 512 samples, in two codebooks."""
-
-    def encode(audio: Waveform) -> CodecTokens:
-        ids = torch.arange(-(-audio.samples.shape[1] // 512)).repeat(2, 1)[None]  # [1, Q, T]
-        return CodecTokens(ids, torch.tensor([ids.shape[2]]), RATE / 512, 1024, "places-0")
-
-    prepare_corpus(corpus(), tmp_path / "out", ("codes",), coder=Coder(encode, "places-0", RATE / 512))
-    codes, audio = store(tmp_path / "out", "codes"), store(tmp_path / "out", "audio")
-    assert (codes.producer["codec"], codes.producer["rate"], codes.width) == ("places-0", RATE / 512, 2)
-    assert set(codes.offsets) == set(audio.offsets)
-    for cut_id in audio.offsets:
-        places = np.arange(-(-audio.length(cut_id) // 512))
-        np.testing.assert_array_equal(codes.get(cut_id), np.stack((places, places), axis=1))
-
-
-def test_codes_need_a_codec(corpus, tmp_path):
-    with pytest.raises(UserError, match="codes feature needs a codec"):
-        prepare_corpus(corpus(), tmp_path / "out", ("codes",))
 
 
 def test_flite_labels_are_the_phones_at_the_centres_of_token_frames(fake_flite, tmp_path):

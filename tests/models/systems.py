@@ -138,6 +138,8 @@ def _speak(model: Any, options: Any, rng: torch.Generator, progress: Progress | 
 
 
 def _voice(model: Any, options: Any, rng: torch.Generator, progress: Progress | None) -> Tensor:
+    if not hasattr(model, "mel"):
+        return model.generate(tokens(11), codes(7), tokens(8, seed=1), options=options(), rng=rng, progress=progress).ids
     made = model.generate(tokens(11), mel(15), tokens(8, seed=1), options=options(), rng=rng, progress=progress)
     return made.values
 
@@ -161,6 +163,11 @@ def _say(model: Any, options: Any, rng: torch.Generator, progress: Progress | No
     return torch.cat(parts, dim=1)
 
 
+def _describe(model: Any, options: Any, rng: torch.Generator, progress: Progress | None) -> Tensor:
+    said, few = ["a slow waltz", "church bells"], options(steps=3, fine_steps=2)
+    return model.generate(said, 11, codes(5, 5), options=few, rng=rng, progress=progress).ids
+
+
 def _render(model: Any, options: Any, rng: torch.Generator, progress: Progress | None) -> Tensor:
     return model.generate(mel(20), options=options(), rng=rng, progress=progress).samples
 
@@ -174,6 +181,7 @@ GENERATE: dict[str, Callable[..., Tensor]] = {
     "semantic": _speak,
     "acoustic": _voice,
     "text_to_mel": _read,
+    "text_to_codes": _describe,
     "autoencoders": _encode,
     "text_to_latents": _say,
     "vocoders": _render,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,12 @@ import speechgen.models
 from speechgen.core import checkpoint, registry
 from speechgen.core.protocols import Batch
 from speechgen.core.random import generator
-from speechgen.core.types import Mel, Text, Waveform
+from speechgen.core.types import CodecTokens, Mel, Text, Waveform
 from speechgen.data.batching import FIELDS
 from tests.models.systems import (
+    CODEBOOKS,
+    CODEC,
+    CODES,
     GENERATE,
     LATENT_RATE,
     LATENT_WIDTH,
@@ -24,20 +28,25 @@ from tests.models.systems import (
     System,
     batch,
     build,
+    codes,
     latents,
     mel,
     speech,
+    tokens,
 )
 
 FILES = ("__init__", "config", "model", "objective", "generate")
-STOCHASTIC = ("semantic", "acoustic", "text_to_mel", "text_to_latents")
+STOCHASTIC = ("semantic", "acoustic", "text_to_mel", "text_to_codes", "text_to_latents")
 
 every_model = pytest.mark.parametrize("name", registry.names())
 
 
-def of_role(*roles: str) -> Any:
-    """Every model of these roles."""
-    return pytest.mark.parametrize("name", [name for name, role in registry.names().items() if role in roles])
+def of_role(*roles: str, codes: bool | None = None) -> Any:
+    """Every model of these roles; `codes`: only those that produce codes, or only the others."""
+    found = [name for name, role in registry.names().items() if role in roles]
+    if codes is not None:
+        found = [name for name in found if (registry.get(name).produces == "CodecTokens") == codes]
+    return pytest.mark.parametrize("name", found)
 
 
 def state_of(network: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -125,7 +134,8 @@ def test_validation_and_samples_are_of_use_to_the_trainer(name):
     sample = objective.sample(rows, generator(3))
     assert sample.audio is None or sample.audio.dim() == 1
     assert sample.mel is None or sample.mel.shape[1:] == (MEL.num_bins,)
-    assert sample.audio is not None or sample.mel is not None
+    can_be_shown = not {"audio", "mel", "reference"}.isdisjoint(objective.fields)
+    assert (sample.audio is not None or sample.mel is not None) == can_be_shown
 
 
 @every_model
@@ -231,7 +241,46 @@ def test_generated_tokens_are_of_the_promised_alphabet(name):
     assert ids.min() >= 0 and ids.max() < system.config.num_tokens
 
 
-@of_role("acoustic")
+@of_role("acoustic", codes=True)
+def test_generated_codes_are_as_long_as_their_tokens_without_the_prompt_and_of_its_codec(name):
+    system = build(name)
+    assert system.generate().shape == (1, CODEBOOKS, 11) and 0 <= system.generate().min() <= system.generate().max() < CODES
+    model = system.spec.generator(system.network.eval(), system.config)
+
+    def speak(prompt: CodecTokens, count: int = 11) -> CodecTokens:
+        return model.generate(tokens(count), prompt, tokens(8), options=system.spec.options(), rng=generator(0))
+
+    made = speak(codes(7))
+    assert (made.codec, made.rate, made.size, made.lengths.tolist()) == (CODEC, TOKEN_RATE, CODES, [11])
+    assert speak(codes(0)).ids.shape == (1, CODEBOOKS, 11) and speak(codes(7), 0).ids.shape == (1, CODEBOOKS, 0)
+    for other in ({"size": 1024}, {"rate": 75.0}, {"ids": codes(7).ids[:, :2]}):
+        with pytest.raises(ValueError, match="choose the codec"):
+            speak(replace(codes(7), **other))
+
+
+@of_role("text_to_codes")
+def test_described_codes_are_as_long_as_was_asked_behind_their_prompts_and_of_their_codec(name):
+    system = build(name)
+    model = system.spec.generator(system.network.eval(), system.config)
+    assert (model.rate, model.size, model.num_codebooks) == (TOKEN_RATE, CODES, CODEBOOKS)
+
+    def make(prompt: CodecTokens, frames: int, *described: str) -> CodecTokens:
+        return model.generate(described, frames, prompt, options=system.spec.options(steps=2), rng=generator(0))
+
+    for prompt, frames in ((codes(0, 0), 11), (codes(6, 6), 7), (codes(6, 6), model.max_frames - 6)):
+        made = make(prompt, frames, "a slow waltz, 72 bpm", "")
+        assert made.ids.shape == (2, CODEBOOKS, frames) and 0 <= made.ids.min() <= made.ids.max() < CODES
+        assert (made.codec, made.rate, made.size, made.lengths.tolist()) == (CODEC, TOKEN_RATE, CODES, [frames] * 2)
+    assert make(codes(0), 5, "word " * 1000).ids.shape == (1, CODEBOOKS, 5)
+    for frames in (0, model.max_frames - 5):
+        with pytest.raises(ValueError, match="frames"):
+            make(codes(6), frames, "a tone")
+    for other in ({"size": 1024}, {"rate": 75.0}, {"ids": codes(7).ids[:, :2]}):
+        with pytest.raises(ValueError, match="choose the codec"):
+            make(replace(codes(7), **other), 5, "a tone")
+
+
+@of_role("acoustic", codes=False)
 def test_generated_mels_are_as_long_as_their_tokens_and_without_the_prompt(name):
     values = build(name).generate()
     assert values.shape == (1, round(11 / TOKEN_RATE * MEL.frame_rate), MEL.num_bins)
@@ -285,7 +334,7 @@ def test_rendered_audio_has_a_hop_between_frames_and_rows_do_not_see_each_other(
         torch.testing.assert_close(together.samples[row, : len(expected)], expected, rtol=1e-4, atol=1e-5)
 
 
-@of_role("acoustic", "text_to_mel", "autoencoders", "vocoders")
+@of_role("acoustic", "text_to_mel", "autoencoders", "vocoders", codes=False)
 @pytest.mark.parametrize("other", [{"floor": 1e-7}, {"sample_rate": 22050}])
 def test_a_mel_that_is_defined_differently_is_refused(name, other):
     system = build(name)

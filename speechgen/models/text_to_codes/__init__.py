@@ -1,0 +1,1 @@
+"""Descriptions to codes of sound: music and effects."""

@@ -1,0 +1,215 @@
+"""MAGNeT as a TextToCodes: masked spans are filled in (paper, section 3.2), after a causal prefix (3.5), rescored (3.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from speechgen.core.protocols import Progress
+from speechgen.core.types import CodecTokens
+from speechgen.models.text_to_codes.magnet.config import MAGNeTConfig, MAGNeTOptions
+from speechgen.models.text_to_codes.magnet.model import MAGNeT
+from speechgen.nn.kv_cache import KeyValueCache
+from speechgen.sampling.autoregressive import arrange, decode_slots, inputs_of, layout
+from speechgen.sampling.guidance import guide
+from speechgen.sampling.masked import Masking, Pass, Rescoring, decode_masked, span_passes
+from speechgen.text.captions import word_ids
+from speechgen.text.t5 import T5Reader
+
+
+class MAGNeTGenerator:
+    """Makes the codes of what is described.
+
+    Attributes:
+        rescorer: the network whose causal predictions rescore; by default this one, which must then be a hybrid.
+    """
+
+    def __init__(self, network: MAGNeT, config: MAGNeTConfig) -> None:
+        self.network, self.config = network, config
+        self.rate, self.size, self.num_codebooks = config.code_rate, config.codebook_size, config.num_codebooks
+        self.max_frames = config.max_frames
+        self.rescorer = network
+        self._t5 = T5Reader(config.t5) if config.text == "t5" else None
+
+    @torch.inference_mode()
+    def generate(
+        self,
+        descriptions: Sequence[str],
+        frames: int,
+        prompt: CodecTokens,
+        *,
+        options: MAGNeTOptions,
+        rng: torch.Generator,
+        progress: Progress | None = None,
+    ) -> CodecTokens:
+        """Return the codes of `frames` frames for each description, behind the prompt and of its codec.
+
+        Args:
+            descriptions: what is to be heard; an empty one leaves it to chance.
+            frames: at least 1; with the prompt at most max_frames.
+            prompt: a row for each description; it may have no frames.
+            options: passes, guidance and the like.
+            rng: source of samples; the same state gives the same codes.
+            progress: called after each pass (and after each slot of what is made one code after another).
+
+        Raises:
+            ValueError: the prompt is of another codec, or too long.
+        """
+        known = self._known(prompt, len(descriptions), frames)
+        words = self._words(descriptions, known.device)
+        start, total = known.shape[2], self.max_frames if self.config.fixed_length else known.shape[2] + frames
+        alone = frames if options.causal else min(frames, round(options.prefix_seconds * self.rate))
+        if alone:
+            made = self._one_by_one(words, known, alone, options, rng, progress if alone == frames else None)
+            known = torch.cat((known, made), dim=2)
+        if alone < frames:
+            known = self._in_passes(words, known, total, options, rng, progress)
+        ids = known[:, :, start : start + frames]
+        return replace(prompt, ids=ids, lengths=torch.full((len(ids),), frames, device=ids.device))
+
+    def _known(self, prompt: CodecTokens, rows: int, frames: int) -> Tensor:
+        config = self.config
+        matches = prompt.size == self.size and abs(prompt.rate - self.rate) < 1e-3
+        if not matches or prompt.ids.shape[1] < config.num_codebooks:
+            raise ValueError(
+                f"this model makes {config.num_codebooks} codebooks of {self.size} at {self.rate:g} a second, the prompt has "
+                f"{prompt.ids.shape[1]} of {prompt.size} at {prompt.rate:g}: choose the codec that it was trained with"
+            )
+        if frames < 1 or prompt.ids.shape[2] + frames > self.max_frames or len(prompt.ids) != rows:
+            raise ValueError(
+                f"{rows} descriptions of {frames} frames behind {len(prompt.ids)} prompts of {prompt.ids.shape[2]}: allowed: "
+                f"a prompt for each, and 1 to {self.max_frames} frames in all"
+            )
+        return prompt.ids[:, : config.num_codebooks]
+
+    def _words(self, descriptions: Sequence[str], device: torch.device) -> _Words:
+        """The descriptions and, behind them, as many empty ones."""
+        if self._t5 is not None:
+            read = self._t5(list(descriptions) + [""] * len(descriptions))
+            text, valid = read.hidden.to(device), read.valid.to(device)
+        else:
+            text, counts = word_ids(descriptions, self.config.word_buckets)
+            valid = (torch.arange(text.shape[1]) < counts[:, None]).to(device)
+            text = text.to(device).repeat(2, 1)
+            valid = torch.cat((valid, torch.zeros_like(valid)))
+        return _Words(self.network.read(text, valid), valid)
+
+    def _in_passes(
+        self,
+        words: _Words,
+        known: Tensor,
+        total: int,
+        options: MAGNeTOptions,
+        rng: torch.Generator,
+        progress: Progress | None,
+    ) -> Tensor:
+        rows, books, start = known.shape
+        codes = F.pad(known, (0, total - start), value=self.network.mask_id)
+        free = (torch.arange(total, device=codes.device) >= start).expand(rows, -1)
+        rescoring = Rescoring(_Rescorer(self.rescorer, words), options.rescoring) if options.rescoring else None
+        return decode_masked(
+            _Predictor(self.network, words),
+            codes,
+            free,
+            span_passes(
+                [options.steps] + [options.fine_steps] * (books - 1),
+                temperature=options.temperature,
+                most_guidance=options.guidance,
+                least_guidance=options.least_guidance,
+            ),
+            mask_id=self.network.mask_id,
+            masking=Masking(self.config.span, options.scoring, options.overlapping),
+            top_k=options.top_k,
+            top_p=options.top_p,
+            rescoring=rescoring,
+            rng=rng,
+            progress=progress,
+        )
+
+    def _one_by_one(
+        self,
+        words: _Words,
+        known: Tensor,
+        frames: int,
+        options: MAGNeTOptions,
+        rng: torch.Generator,
+        progress: Progress | None,
+    ) -> Tensor:
+        network, levels = self.network, range(self.num_codebooks)
+        cache = KeyValueCache(self.config.depth, known.shape[2] + frames + len(levels))
+        branches = 2 if options.causal_guidance else 1
+        said = words.branches(branches, len(known))
+
+        def predict(inputs: Tensor, wanted: list[int]) -> Tensor:
+            x = network.embed(inputs, levels).repeat(branches, 1, 1)
+            last = network.refine(x, said.read, said.valid, x.new_ones(x.shape[:2], dtype=torch.bool), None, cache)[:, -1]
+            logits = torch.stack([network.head(last, level) for level in wanted], dim=1)
+            return guide(*logits.chunk(2), options.causal_guidance) if branches == 2 else logits
+
+        return decode_slots(
+            predict,
+            known,
+            frames,
+            "delay",
+            filler=network.mask_id,
+            temperature=options.causal_temperature,
+            top_k=options.causal_top_k,
+            rng=rng,
+            progress=progress,
+        )
+
+
+@dataclass(frozen=True)
+class _Words:
+    """What is read of the descriptions, and behind them of as many empty ones."""
+
+    read: Tensor  # [2B, W, D]
+    valid: Tensor  # [2B, W]
+
+    def branches(self, count: int, rows: int) -> _Words:
+        """Both branches of guidance, or the first alone."""
+        return _Words(self.read[: count * rows], self.valid[: count * rows])
+
+
+@dataclass
+class _Predictor:
+    """The network as decode_masked asks it. What stays the same for all passes of a level is embedded once."""
+
+    network: MAGNeT
+    words: _Words
+    level: int = -1
+    others: Tensor | None = None  # [B, T, D] the codes of all other levels
+
+    def __call__(self, codes: Tensor, masked: Tensor, step: Pass) -> Tensor:
+        network = self.network
+        if self.others is None or step.level != self.level:
+            self.level = step.level
+            rest = [level for level in range(codes.shape[1]) if level != step.level]
+            self.others = network.embed(codes[:, rest], rest)
+        branches = 2 if step.guidance > 0 else 1
+        said = self.words.branches(branches, len(codes))
+        x = (self.others + network.embed(codes[:, [step.level]], [step.level])).repeat(branches, 1, 1)
+        x = network.refine(x, said.read, said.valid, x.new_ones(x.shape[:2], dtype=torch.bool), step.level)
+        logits = network.head(x[masked.repeat(branches, 1)], step.level)
+        return guide(*logits.chunk(2), step.guidance) if branches == 2 else logits
+
+
+@dataclass(frozen=True)
+class _Rescorer:
+    """What a causal network thinks of the codes of a level, given all before them: one pass without a cache."""
+
+    network: MAGNeT
+    words: _Words
+
+    def __call__(self, codes: Tensor, masked: Tensor, step: Pass) -> Tensor:
+        network, (rows, books, frames) = self.network, codes.shape
+        places = layout("delay", frames, books).to(codes.device)
+        given = inputs_of(arrange(codes, places, network.mask_id), network.mask_id)
+        said = self.words.branches(1, rows)
+        x = network.embed(given, range(books))
+        x = network.refine(x, said.read, said.valid, x.new_ones(x.shape[:2], dtype=torch.bool), None)  # [B, S, D]
+        return network.head(x[:, step.level : step.level + frames][masked], step.level)
