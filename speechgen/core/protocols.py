@@ -18,6 +18,7 @@ __all__ = [
     "AcousticCodesModel",
     "AcousticModel",
     "Autoencoder",
+    "AutoregressiveModel",
     "Batch",
     "Codec",
     "DialogueModel",
@@ -388,7 +389,7 @@ class Codec(Protocol):
 
 
 class WaveformModel(Protocol):
-    """Audio from nothing, or from its beginning, sample by sample."""
+    """Audio from nothing, or from its beginning."""
 
     sample_rate: int
 
@@ -403,4 +404,19 @@ class WaveformModel(Protocol):
         progress: Progress | None = None,
     ) -> Waveform:
         """Return `count` waveforms of `samples` samples each, behind `prime` if it is given (which is not returned)."""
+        ...
+
+
+class AutoregressiveModel(WaveformModel, Protocol):
+    """A waveform model that draws sample by sample and knows the likelihood of any sound."""
+
+    quantizer: str
+    """Likelihoods under the same one are comparable."""
+
+    def stream(self, samples: int, prime: Waveform | None, *, options: Any, rng: torch.Generator) -> Iterator[Tensor]:
+        """Yield one waveform in pieces [L], in memory that does not grow with it."""
+        ...
+
+    def bits(self, audio: Waveform) -> Tensor:
+        """Return the information of each row of audio of any rate, in bits per sample, [B] float64."""
         ...
