@@ -176,6 +176,10 @@ def _copy(model: Any, options: Any, rng: torch.Generator, progress: Progress | N
     return model.decode(model.encode(speech(0.5))).samples
 
 
+def _draw(model: Any, options: Any, rng: torch.Generator, progress: Progress | None) -> Tensor:
+    return model.generate(2, 40, speech(0.005), options=options(), rng=rng, progress=progress).samples
+
+
 GENERATE: dict[str, Callable[..., Tensor]] = {
     "tokenizers": _tokenize,
     "semantic": _speak,
@@ -186,4 +190,5 @@ GENERATE: dict[str, Callable[..., Tensor]] = {
     "text_to_latents": _say,
     "vocoders": _render,
     "codecs": _copy,
+    "waveform": _draw,
 }

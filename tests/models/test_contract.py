@@ -12,6 +12,7 @@ import torch
 
 import speechgen.models
 from speechgen.core import checkpoint, registry
+from speechgen.core.errors import UserError
 from speechgen.core.protocols import Batch
 from speechgen.core.random import generator
 from speechgen.core.types import CodecTokens, Mel, Text, Waveform
@@ -36,7 +37,7 @@ from tests.models.systems import (
 )
 
 FILES = ("__init__", "config", "model", "objective", "generate")
-STOCHASTIC = ("semantic", "acoustic", "text_to_mel", "text_to_codes", "text_to_latents")
+STOCHASTIC = ("semantic", "acoustic", "text_to_mel", "text_to_codes", "text_to_latents", "waveform")
 
 every_model = pytest.mark.parametrize("name", registry.names())
 
@@ -332,6 +333,21 @@ def test_rendered_audio_has_a_hop_between_frames_and_rows_do_not_see_each_other(
         alone = type(rows)(rows.values[row : row + 1, :frames], rows.lengths[row : row + 1], MEL)
         expected = vocoder.generate(alone, options=options, rng=generator(0)).samples[0]
         torch.testing.assert_close(together.samples[row, : len(expected)], expected, rtol=1e-4, atol=1e-5)
+
+
+@of_role("waveform")
+def test_drawn_waveforms_are_as_many_and_as_long_as_was_asked(name):
+    system = build(name)
+    model = system.spec.generator(system.network.eval(), system.config)
+    options = system.spec.options()
+    made = model.generate(3, 50, None, options=options, rng=generator(0))
+    assert made.samples.shape == (3, 50) and made.lengths.tolist() == [50] * 3 and made.rate == model.sample_rate
+    assert made.samples.abs().max() <= 1 and made.samples.dtype == torch.float32
+    primed = model.generate(3, 50, speech(0.02), options=options, rng=generator(0))
+    assert not torch.equal(primed.samples, made.samples)
+    for count, samples in ((0, 50), (1, 0)):
+        with pytest.raises(UserError, match="nothing to generate"):
+            model.generate(count, samples, None, options=options, rng=generator(0))
 
 
 @of_role("acoustic", "text_to_mel", "autoencoders", "vocoders", codes=False)

@@ -1,0 +1,1 @@
+"""Models that make audio from nothing, or from its beginning."""
