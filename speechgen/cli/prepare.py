@@ -21,14 +21,14 @@ def prepare(
         str,
         typer.Argument(
             help="folder: metadata.csv, .tsv or .jsonl beside audio; sounds: the same, its texts being labels; midi: songs, "
-            "rendered; flite: synthesised; or what lhotse knows: ljspeech, libritts, librispeech, vctk, commonvoice ..."
+            "rendered; fsdd, sc09: spoken digits; flite: synthesised; or what lhotse knows: ljspeech, libritts, vctk ..."
         ),
     ],
     source: Annotated[
         Path, typer.Option(help="Folder of the corpus; for midi also a file or an archive, for flite a sentence a line.")
     ],
     out: Annotated[
-        Path, typer.Option(help="Prepared folder (midi, sounds: train/, valid/, test/); only missing features are added to it.")
+        Path, typer.Option(help="Prepared folder (midi, sounds, digits: train/, valid/, test/); missing features are added to it.")
     ],
     features: Annotated[
         str,

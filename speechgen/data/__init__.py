@@ -1,6 +1,7 @@
 """Corpora, from files to training batches. Thin, over lhotse.
 
 corpora    finds the utterances of a corpus: lhotse's recipes by name, or a folder with metadata
+digits     spoken digits, in their authors' splits
 flite      a synthetic corpus whose phone times are known exactly
 scores     songs out of MIDI files and tables of chorales
 arranging  who plays a stretch of a song, how fast, in which key; and the caption that says so

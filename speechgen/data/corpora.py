@@ -111,7 +111,7 @@ def read_lhotse(name: str, source: Path, language: str) -> list[Utterance]:
     name = name.replace("-", "_")
     recipe = getattr(recipes, f"prepare_{name}", None)
     if recipe is None:
-        raise unknown("corpus", name, ["folder", "flite", "midi", "sounds", *lhotse_corpora()])
+        raise unknown("corpus", name, ["folder", "flite", "fsdd", "midi", "sc09", "sounds", *lhotse_corpora()])
     required = [p.name for p in inspect.signature(recipe).parameters.values() if p.default is p.empty]
     needs_output = "output_dir" in required
     if len(required) != 1 + needs_output:

@@ -47,6 +47,8 @@ class Utterance:
     seconds: float | None = None
     trim: bool = True
     """Whether leading and trailing silence may be cut."""
+    shortest_seconds: float = 0.3
+    """What is shorter is left out."""
     speed: float = 1.0
     """What it is played at: pitch, formants and tempo all move, which makes another voice of it."""
     phones: tuple[tuple[str, float], ...] = ()

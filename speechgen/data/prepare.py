@@ -21,6 +21,7 @@ from speechgen.data.captions import described
 from speechgen.data.compute import Coder, Encoder, Tokenizer
 from speechgen.data.corpora import SPLITS, EmptySplitError, Making, read_folder, read_lhotse
 from speechgen.data.decode import AUDIO_PRODUCER, RATE, Decoded, Utterance, decode
+from speechgen.data.digits import DIGIT_CORPORA, read_digits
 from speechgen.data.features import FeatureStore, FeatureWriter, producer_hash
 from speechgen.data.flite import generate_flite
 from speechgen.data.midi import generate_midi
@@ -29,9 +30,9 @@ from speechgen.data.report import Report, text_outliers
 __all__ = ["FEATURES", "SPLIT", "Steps", "add_features", "load_cuts", "prepare_corpus", "prepare_splits"]
 
 FEATURES = ("audio", "mel", "phonemes", "characters", "tokens", "labels", "pitch", "latents", "codes")
-SPLIT = ("midi", "sounds")
+SPLIT = ("midi", "sounds", *DIGIT_CORPORA)
 """Corpora that are divided into train, valid and test."""
-MIN_SECONDS, LONG_SECONDS = 0.3, 30.0
+LONG_SECONDS = 30.0
 CLIPPING_SHARE = 1e-3
 
 Steps = Callable[[str], Progress]
@@ -59,7 +60,8 @@ def prepare_corpus(
         source: the corpus as downloaded, a folder with metadata (see `corpora`), the sentences for flite, songs for midi.
         out: the prepared folder.
         features: any of FEATURES; audio is always stored.
-        corpus: "folder", "flite", "midi", "sounds" (a folder whose texts are labels) or the name of a lhotse recipe.
+        corpus: "folder", "flite", "midi", "sounds" (a folder whose texts are labels), "fsdd" or "sc09" (spoken digits),
+            or the name of a lhotse recipe.
         language: espeak-ng's code; of utterances whose metadata does not say, and the one that is phonemised.
         tokenizer: needed for "tokens".
         encoder: needed for "latents", which are made of the mels: these are computed too if they are missing.
@@ -239,12 +241,14 @@ def _utterances(
         return generate_flite(source, out / "recordings", hours=making.hours, jobs=jobs, progress=step)
     if corpus == "midi":
         return generate_midi(source, out / "recordings", making, step)
+    if corpus in DIGIT_CORPORA:
+        return read_digits(corpus, source, making.split)
     return read_lhotse(corpus, source, language)
 
 
 def _fault(decoded: Decoded, digests: set[str]) -> str:
     """What makes a readable utterance unusable, or nothing; remembers its digest."""
-    if decoded.samples is None or len(decoded.samples) < MIN_SECONDS * RATE:
+    if decoded.samples is None or len(decoded.samples) < decoded.utterance.shortest_seconds * RATE:
         return "too_short"
     if decoded.digest in digests:
         return "duplicate"
