@@ -23,6 +23,7 @@ from speechgen.cli.fit_schedule import fit_schedule
 from speechgen.cli.models import models
 from speechgen.cli.music import music
 from speechgen.cli.prepare import prepare
+from speechgen.cli.sample import sample
 from speechgen.cli.serve import serve
 from speechgen.cli.synth import synth
 from speechgen.cli.train import train
@@ -50,6 +51,7 @@ app.command()(dialogue)
 app.command()(edit)
 app.command()(music)
 app.command()(vocode)
+app.command()(sample)
 app.command()(serve)
 app.command()(prepare)
 app.command()(train)
