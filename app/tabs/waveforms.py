@@ -9,8 +9,8 @@ from typing import Any
 
 import gradio as gr
 
-from speechgen.service import UserError
-from speechgen.service.waveforms import Clips, SampleRequest, draw_clips, installed
+from speechgen.service import UserError, catalog
+from speechgen.service.waveforms import Clips, SampleRequest, draw_clips
 
 from ..components import LARGEST_SEED, WAVEFORM, checked_recording, figures, recording, said, value_of
 from ..work import Page, Turn, Update
@@ -23,14 +23,14 @@ MOST_CLIPS, MOST_SECONDS = 8, 10.0
 
 def missing() -> str:
     """What to do where there is no waveform model."""
-    if installed():
+    if catalog.of_role("waveform"):
         return ""
     return "No waveform model is here yet: `recipes/waveform/` has recipes, put what they make into `checkpoints/`."
 
 
 def build(page: Page) -> None:
     """Put the tab on the page."""
-    models = installed()
+    models = catalog.of_role("waveform")
     with gr.Row(equal_height=False, elem_classes="work"):
         with gr.Column(scale=5, min_width=340, elem_classes="asked"):
             model = gr.Dropdown(models, value=models[0], label="Model", info="What it was trained on is what it makes")

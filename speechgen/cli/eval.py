@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from speechgen.service.engine import Engine
     from speechgen.service.evaluate import PipelineReport, TokenizerReport
     from speechgen.service.evaluate_edit import EditReport
+    from speechgen.service.evaluate_waveform import WaveformReport
     from speechgen.service.stages import StageReport
     from speechgen.service.vocoders import VocoderReport
 
-    _Report = PipelineReport | TokenizerReport | StageReport | VocoderReport | CodecReport | EditReport
+    _Report = PipelineReport | TokenizerReport | StageReport | VocoderReport | CodecReport | EditReport | WaveformReport
 
 __all__ = ["evaluate"]
 
 _Paths, _Texts = list[Path] | None, list[str] | None
+_What = Literal["vocoders", "codec", "edit", "waveform"]
 
 
 def evaluate(
-    what: Annotated[
-        Literal["vocoders", "codec", "edit"] | None, typer.Argument(help="Copies, or edits, of recordings in --audio.")
-    ] = None,
+    what: Annotated[_What | None, typer.Argument(help="vocoders, codec, edit: --audio; waveform: --data.")] = None,
     pipeline: Annotated[str, typer.Option("--pipeline", help="Name, or path of a pipeline's YAML.")] = "default",
     sentences: Annotated[Path | None, typer.Option("--sentences", help="One sentence a line; default: 20 built in.")] = None,
     ref: Annotated[_Paths, typer.Option("--ref", help="Recording of a voice; repeatable. Default: the example voices.")] = None,
@@ -37,12 +37,12 @@ def evaluate(
     changes: Annotated[_Texts, typer.Option("--set", help="Change a setting: --set acoustic.steps=6; repeatable.")] = None,
     vocoder: Annotated[_Texts, typer.Option("--vocoder", help="NAME or NAME:steps=25; repeatable. Default: all.")] = None,
     codec: Annotated[_Texts, typer.Option("--codec", help="NAME or NAME:codebooks=4; repeatable. Default: all.")] = None,
+    model: Annotated[_Texts, typer.Option("--model", help="A waveform model; repeatable. Default: all installed.")] = None,
+    count: Annotated[int, typer.Option("--count", min=1, help="Clips that each waveform model draws.")] = 100,
     audio: Annotated[Path | None, typer.Option("--audio", help="Folder of recordings; with metadata, for edit.")] = None,
     tokenizer: Annotated[str | None, typer.Option("--tokenizer", help="Measure this tokenizer's tokens in --data.")] = None,
-    data: Annotated[Path | None, typer.Option("--data", help="Prepared corpus that holds its tokens.")] = None,
-    stages: Annotated[
-        Path | None, typer.Option("--stages", help="Folder with metadata: what each stage loses of voices.")
-    ] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="Prepared corpus: its tokens; for waveform, with test/.")] = None,
+    stages: Annotated[Path | None, typer.Option("--stages", help="Folder: what each stage loses of its voices.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=0, help="Use only the first sentences or files; 0: all.")] = 0,
     opinions: Annotated[bool, typer.Option("--opinions/--no-opinions", help="Predict opinion scores (DNSMOS) too.")] = True,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the clips, report.md and report.json.")] = None,
@@ -52,6 +52,8 @@ def evaluate(
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Show no progress.")] = False,
 ) -> None:
     """Measure a pipeline (WER, similarity, opinion, speed), editing, vocoders or codecs (PESQ, MCD …), a tokenizer (purity)."""
+    if what == "waveform":
+        return _evaluate_waveforms(model or [], data, count, limit, seed, out, as_json, quiet)
     copied = what or ("vocoders" if vocoder else "codec" if codec else None)
     _check(copied is not None, audio, tokenizer, data)
     _check_changes(changes, copied)
@@ -84,6 +86,20 @@ def evaluate(
             report = measures.measure_pipeline(
                 engine, pipeline, texts, ref or [], said, seed=seed, opinions=opinions, save_to=out, progress=progress
             )
+    _deliver(report, out, as_json)
+
+
+def _evaluate_waveforms(
+    models: list[str], data: Path | None, count: int, limit: int, seed: int, out: Path | None, as_json: bool, quiet: bool
+) -> None:
+    if data is None:
+        raise UserError("waveform models are measured on a corpus: give a prepared folder with train/ and test/ by --data")
+    _make_folder(out)
+
+    from speechgen.service.evaluate_waveform import measure_waveforms
+
+    with progress_bar("measuring", quiet=quiet) as progress:
+        report = measure_waveforms(models, data, count=count, limit=limit, seed=seed, save_to=out, progress=progress)
     _deliver(report, out, as_json)
 
 

@@ -1,4 +1,4 @@
-"""Waveform models by name: which are installed, and clips drawn from them into files."""
+"""Waveform models by name, and clips drawn from them into files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from speechgen.audio.io import read_audio, write_audio
 from speechgen.audio.loudness import normalize_level
-from speechgen.core import checkpoint, registry
+from speechgen.core import checkpoint
 from speechgen.core.config import StrictModel, apply_overrides, validate
 from speechgen.core.errors import UserError
 from speechgen.core.protocols import AutoregressiveModel, Progress
@@ -21,7 +21,7 @@ from speechgen.core.types import Waveform
 from speechgen.service import catalog
 from speechgen.service.results import provenance
 
-__all__ = ["Clips", "SampleRequest", "draw_clips", "installed", "load", "load_checkpoint", "read_prime"]
+__all__ = ["Clips", "SampleRequest", "draw_clips", "load", "load_checkpoint", "read_prime"]
 
 TOGETHER_SECONDS = 30.0
 """Longer clips are drawn one after another, straight into their files: memory does not grow with them."""
@@ -64,20 +64,6 @@ class Clips:
     def rtf(self) -> float:
         """Seconds of work for a second of sound, all clips together."""
         return self.work_seconds / self.seconds
-
-
-def installed() -> list[str]:
-    """Names of the waveform models' checkpoints that are installed; damaged ones are passed over."""
-    roles = registry.names()
-    found = []
-    for name, folder in catalog.checkpoints().items():
-        try:
-            model = checkpoint.read_info(folder).model
-        except UserError:
-            continue
-        if roles.get(model) == "waveform":
-            found.append(name)
-    return found
 
 
 def load(name: str, changes: Sequence[str] = ()) -> tuple[AutoregressiveModel, StrictModel]:
