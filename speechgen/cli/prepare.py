@@ -28,7 +28,7 @@ def prepare(
         Path, typer.Option(help="Folder of the corpus; for midi also a file or an archive, for flite a sentence a line.")
     ],
     out: Annotated[
-        Path, typer.Option(help="Prepared folder (midi, sounds, digits: train/, valid/, test/); missing features are added to it.")
+        Path, typer.Option(help="Prepared folder (midi, sounds, digits: train/, valid/, test/); what it lacks is added.")
     ],
     features: Annotated[
         str,

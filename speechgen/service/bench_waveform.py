@@ -19,7 +19,7 @@ from speechgen.core import registry
 from speechgen.core.protocols import Progress
 from speechgen.core.random import generator
 from speechgen.core.types import Mel
-from speechgen.sampling.autoregressive import AutoregressiveGenerator
+from speechgen.sampling.levels import AutoregressiveGenerator
 from speechgen.service import catalog, waveforms
 from speechgen.service.engine import Engine
 from speechgen.service.machine import describe, using_threads
