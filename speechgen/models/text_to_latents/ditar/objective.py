@@ -10,10 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from speechgen.core.protocols import Batch, Sample, Update
+from speechgen.core.types import MelSettings
 from speechgen.models.text_to_latents.ditar.config import DiTARConfig, DiTARObjectiveConfig
 from speechgen.models.text_to_latents.ditar.model import DiTAR, Draws, Made, Spoken
 from speechgen.nn.masks import masked_mean, valid_mask
-from speechgen.nn.patches import fold
+from speechgen.nn.patches import fold, widened
 from speechgen.sampling.context_noise import disturbed
 from speechgen.sampling.variance_preserving import interpolate
 
@@ -96,9 +97,4 @@ class DiTARObjective:
 
     def sample(self, batch: Batch, rng: torch.Generator) -> Sample:
         """Latents can be looked at: those of the first utterance, their channels as the bins of a mel."""
-        return Sample(mel=_picture(batch["latents"][0, : int(batch.lengths["latents"][0])]))
-
-
-def _picture(latents: Tensor) -> Tensor:
-    """Latents [T, C] repeated and cut to the size of a mel's frames [T, 100]."""
-    return latents.repeat_interleave(-(-100 // latents.shape[1]), dim=1)[:, :100]
+        return Sample(mel=widened(batch["latents"][0, : int(batch.lengths["latents"][0])], MelSettings().num_bins))
