@@ -23,6 +23,7 @@ __all__ = [
     "Codec",
     "DialogueModel",
     "InfillingModel",
+    "InfillingTextToLatents",
     "LatentPart",
     "Objective",
     "Part",
@@ -319,18 +320,23 @@ class TextToLatents(Protocol):
         """Yield the latents of `text` alone, part by part, about or exactly `count` of them."""
         ...
 
-    def generate(
+
+class InfillingTextToLatents(TextToLatents, Protocol):
+    """One that can also fill a gap whose two sides are known."""
+
+    def infill(
         self,
         text: Text,
-        prompt: Latents,
-        prompt_text: Text,
+        left: Latents,
+        right: Latents,
         *,
+        reference: Latents,
         count: int,
         options: Any,
         rng: torch.Generator,
         progress: Progress | None = None,
     ) -> Latents:
-        """Return what `stream` yields, in one."""
+        """Return `count` latents between `left` and `right`; `text` is that of all, `reference` the voice."""
         ...
 
 

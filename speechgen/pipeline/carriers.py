@@ -26,6 +26,8 @@ class Reference:
         tokens: what it says and how, for models that read tokens.
         transcript: what it says, for models that read text; empty for one that needs none.
         match: moves what the acoustic model makes closer to the voice.
+        symbols: phoneme symbols [S] of what it says, for models that read them.
+        pace: phones a second, if that is known.
     """
 
     mel: Mel
@@ -34,6 +36,8 @@ class Reference:
     tokens: SemanticTokens | None = None
     transcript: str | None = None
     match: VoiceMatch | None = None
+    symbols: Tensor | None = None
+    pace: float | None = None
 
     def matched(self, mel: Mel) -> Mel:
         """What the acoustic model made for this voice, moved closer to it."""

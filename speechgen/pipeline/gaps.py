@@ -1,7 +1,7 @@
 """Gaps in recordings, and what fills them.
 
 A `Gap` is a piece of recording, at the models' rate and level, with a stretch of it hidden. What makes the mel inside is a
-`GapFiller`; for pipelines of tokens that is `TokenFiller`:
+`GapFiller` (fillers.py chooses); for pipelines of tokens that is `TokenFiller`:
 
     tokens   the semantic model continues the tokens of the words before the gap, knowing the words behind it, at the pace that
              it is measured to need for the words around
@@ -17,19 +17,18 @@ import torch
 from torch import Tensor
 
 from speechgen.audio.spectrogram import mel_spectrogram
-from speechgen.core.errors import UserError
-from speechgen.core.protocols import InfillingModel, Progress
+from speechgen.core.config import StrictModel
+from speechgen.core.protocols import InfillingModel, Progress, Vocoder
 from speechgen.core.random import generator
 from speechgen.core.types import Mel, SemanticTokens, Text, Waveform
 from speechgen.pipeline.carriers import Options
 from speechgen.pipeline.edits import Change
-from speechgen.pipeline.pipeline import Pipeline
 from speechgen.pipeline.streaming import take
 from speechgen.pipeline.token_stages import TokenStages
 from speechgen.text.phonemes import Phonemizer
 from speechgen.text.vocabulary import GAP, STRESS
 
-__all__ = ["Gap", "GapFiller", "TokenFiller", "filler_for", "filling_stages"]
+__all__ = ["Gap", "GapFiller", "TokenFiller", "rendered"]
 
 PACE_LIMITS = (0.6, 1.7)
 PACE_DRAWS = 3
@@ -72,25 +71,10 @@ class GapFiller(Protocol):
         ...
 
 
-def filler_for(pipeline: Pipeline, options: Options, language: str) -> GapFiller:
-    """Return what fills gaps with the models of a pipeline.
-
-    Raises:
-        UserError: they cannot.
-    """
-    return TokenFiller(filling_stages(pipeline), options, pipeline.prepare(language))
-
-
-def filling_stages(pipeline: Pipeline) -> TokenStages:
-    """Return the stages of a pipeline that can fill gaps.
-
-    Raises:
-        UserError: they cannot.
-    """
-    stages = pipeline.stages
-    if not isinstance(stages, TokenStages) or not hasattr(stages.acoustic, "infill"):
-        raise UserError("the models of this pipeline cannot fill a gap: choose another --pipeline for editing")
-    return stages
+def rendered(vocoder: Vocoder, mel: Mel, options: StrictModel, rng: torch.Generator) -> Tensor:
+    """Return the sound of one row of mel with a hop for its last frame too, [T * hop] on the CPU."""
+    longer = Mel(torch.cat((mel.values, mel.values[:, -1:]), dim=1), mel.lengths + 1, mel.settings)
+    return vocoder.generate(longer, options=options, rng=rng).samples[0].float().cpu()
 
 
 class TokenFiller:
@@ -122,9 +106,9 @@ class TokenFiller:
     @torch.inference_mode()
     def render(self, mel: Mel, seed: int) -> Tensor:
         """Return the sound of a mel, [T * hop]."""
-        longer = Mel(torch.cat((mel.values, mel.values[:, -1:]), dim=1), mel.lengths + 1, mel.settings)
-        rng = generator(seed, "vocoder", 0, device=self._stages.device)
-        return self._stages.vocoder.generate(longer, options=self._options["vocoder"], rng=rng).samples[0].float().cpu()
+        return rendered(
+            self._stages.vocoder, mel, self._options["vocoder"], generator(seed, "vocoder", 0, device=self._stages.device)
+        )
 
     def _side(self, audio: Waveform, start: int, stop: int) -> tuple[Mel, SemanticTokens]:
         """Mel and tokens of whole steps between two samples; computed with the sound around, which windows reach into."""

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 
 import torch
 
+from speechgen.core.errors import UserError
 from speechgen.core.protocols import SemanticTokenizer
 from speechgen.core.types import Waveform
 from speechgen.pipeline.prompts import PreparedPrompt
 from speechgen.sampling.words import WordTree
+from speechgen.text.normalize import speakable
 from speechgen.text.phonemes import Phonemizer
 from speechgen.text.vocabulary import ENGLISH
 
-__all__ = ["WordListener", "shorten"]
+__all__ = ["Hear", "WordListener", "count_phones", "shorten", "told_text"]
 
+Hear = Callable[[Waveform], str]
+"""Writes down what one row of audio says."""
+
+HEARD_SHARE = 0.95
+"""Of the phones that are spoken, the recogniser hears so many (0.95 with a deviation of 0.04 over recordings)."""
 NEARBY_WORDS = 8
 """How far the end of a shortened text is looked for from where it would be at an even pace."""
 
@@ -33,6 +41,58 @@ class WordListener:
         """Return the words of one row of audio; nothing if the tokenizer has no recogniser or hears none."""
         scores = self._tokenizer.phone_scores(audio)
         return "" if scores is None else " ".join(_common_words().decode(scores.float().cpu()))
+
+
+def count_phones(tokenizer: SemanticTokenizer, audio: Waveform) -> float | None:
+    """Return about how many phones one row of audio has, by the tokenizer's recogniser; None if it has none."""
+    scores = tokenizer.phone_scores(audio)
+    if scores is None:
+        return None
+    heard = torch.unique_consecutive(scores.argmax(-1))
+    return int((heard != 0).sum()) / HEARD_SHARE  # 0 is the blank of CTC
+
+
+def told_text(
+    prompt: PreparedPrompt,
+    transcript: str | None,
+    name: str,
+    *,
+    tokenizer: SemanticTokenizer | None,
+    hear: Hear | None,
+    phonemizer: Phonemizer,
+    needed: bool = True,
+) -> tuple[str, list[str]]:
+    """Return what a prompt says, as a sentence that has ended, and what the user should know about it.
+
+    Args:
+        prompt: the recording.
+        transcript: what all of it says; None: not known.
+        name: what to call it in messages.
+        tokenizer: finds how much of a text is left in a recording that was shortened.
+        hear: writes down what it says; None if nobody can.
+        phonemizer: of the language.
+        needed: whether a text that is not told must be heard; otherwise it may be empty.
+
+    Raises:
+        UserError: it is needed, not known and cannot be heard.
+    """
+    notes = []
+    if transcript is not None and prompt.share < 1:
+        transcript = shorten(transcript, prompt, tokenizer, phonemizer)
+        notes.append(f"{name} was shortened to {prompt.audio.seconds:.1f} s, and its text to {transcript!r}")
+    if transcript is None and needed:
+        if hear is None:
+            raise UserError(f"what {name} says is not known: give it by --ref-text")
+        transcript = hear(prompt.audio)
+        notes.append(f"{name} came without a text and was heard as {transcript!r}: give --ref-text where that is wrong")
+    return _ended(phonemizer.spoken(transcript or "")), notes
+
+
+def _ended(text: str) -> str:
+    """A sentence that has ended: else the model finishes it before it begins with the text to speak. Nothing stays nothing."""
+    if not speakable(text):
+        return ""
+    return f"{text} " if text.endswith((".", "!", "?", "…", "。")) else f"{text.rstrip(' ,;:—-')}. "
 
 
 @cache

@@ -17,9 +17,10 @@ from speechgen.core.checkpoint import CheckpointInfo
 from speechgen.core.config import StrictModel, apply_overrides, read_yaml, validate
 from speechgen.core.errors import UserError
 from speechgen.nn.packed import Precision, hasten
-from speechgen.pipeline.hearing import WordListener
+from speechgen.pipeline.hearing import Hear, WordListener
+from speechgen.pipeline.latent_stages import LatentStages
 from speechgen.pipeline.speaking import Stages
-from speechgen.pipeline.text_stages import Hear, TextStages
+from speechgen.pipeline.text_stages import TextStages
 from speechgen.pipeline.token_stages import TokenStages
 from speechgen.text.vocabulary import ENGLISH
 
@@ -30,22 +31,34 @@ ROLES = {
     "semantic": "semantic",
     "acoustic": "acoustic",
     "text_to_mel": "text_to_mel",
+    "text_to_latents": "text_to_latents",
+    "autoencoder": "autoencoders",
     "vocoder": "vocoders",
 }
 """Slot of a pipeline -> role of the model that fits it."""
-NEEDS = (("tokenizer", "semantic"), ("tokenizer", "acoustic"))
-"""(used, user): the user must have been trained with exactly that checkpoint, `uses["tokens"]`."""
-KINDS = (({"tokenizer", "semantic", "acoustic", "vocoder"}, set[str]()), ({"text_to_mel", "vocoder"}, {"tokenizer"}))
+NEEDS = (
+    ("tokenizer", "semantic", "tokens"),
+    ("tokenizer", "acoustic", "tokens"),
+    ("autoencoder", "text_to_latents", "latents"),
+)
+"""(used, user, what): the user must have been trained with what exactly that checkpoint makes, `uses[what]`."""
+KINDS = (
+    ({"tokenizer", "semantic", "acoustic", "vocoder"}, set[str]()),
+    ({"text_to_mel", "vocoder"}, {"tokenizer"}),
+    ({"text_to_latents", "autoencoder", "vocoder"}, {"tokenizer"}),
+)
 """Slots of each kind of pipeline: those that it needs, and those that it may have besides."""
 
 
 class CheckpointNames(StrictModel):
-    """Folder names under `checkpoints/`: tokenizer, semantic, acoustic and vocoder; or text_to_mel and vocoder."""
+    """Folder names under `checkpoints/`, of one of the KINDS."""
 
-    tokenizer: str | None = Field(None, description="audio to semantic tokens; behind text_to_mel it only listens")
+    tokenizer: str | None = Field(None, description="audio to semantic tokens; where no model reads tokens it only listens")
     semantic: str | None = Field(None, description="phonemes to semantic tokens")
     acoustic: str | None = Field(None, description="semantic tokens to mel")
     text_to_mel: str | None = Field(None, description="characters to mel")
+    text_to_latents: str | None = Field(None, description="phonemes to continuous latents")
+    autoencoder: str | None = Field(None, description="latents to mel, and back")
     vocoder: str = Field(description="mel to waveform")
 
     @model_validator(mode="after")
@@ -69,11 +82,12 @@ class PipelineConfig(StrictModel):
     semantic: dict[str, Any] = Field({}, description="options of the semantic model that differ from its defaults")
     acoustic: dict[str, Any] = Field({}, description="options of the acoustic model that differ from its defaults")
     text_to_mel: dict[str, Any] = Field({}, description="options of the model that reads characters, likewise")
+    text_to_latents: dict[str, Any] = Field({}, description="options of the model that makes latents, likewise")
     vocoder: dict[str, Any] = Field({}, description="options of the vocoder that differ from its defaults")
     prompt_seconds: float = Field(6.0, ge=1.0, le=30.0, description="how much of the reference is used as the prompt")
     match: float = Field(0.0, ge=0, le=1, description="how far each voice's sound is moved to the statistics of its reference")
     max_tries: int = Field(4, ge=1, le=10, description="how often a piece whose sound is faulty is spoken at most")
-    precision: Precision = Field("float32", description="of the products of the model that reads characters: less is faster")
+    precision: Precision = Field("float32", description="of the products of the model that reads the text: less is faster")
     compile: bool = Field(False, description="compile that model into CUDA graphs when it first speaks; for GPUs")
     least_fit: float | None = Field(
         None, le=0, description="least mean log probability of a piece's phones, by the tokenizer; a piece with less is unclear"
@@ -83,9 +97,10 @@ class PipelineConfig(StrictModel):
     @model_validator(mode="after")
     def _check(self) -> PipelineConfig:
         given = self.checkpoints.slots
-        idle = [slot for slot in ("semantic", "acoustic", "text_to_mel") if slot not in given and getattr(self, slot)]
-        if "text_to_mel" not in given:
-            idle += [name for name in ("precision", "compile") if name in self.model_fields_set]
+        asked = ("semantic", "acoustic", "text_to_mel", "text_to_latents")
+        idle = [slot for slot in asked if slot not in given and getattr(self, slot)]
+        idle += ["precision"] if "precision" in self.model_fields_set and "semantic" in given else []
+        idle += ["compile"] if "compile" in self.model_fields_set and "text_to_mel" not in given else []
         idle += ["match"] if self.match and "acoustic" not in given else []
         idle += ["least_fit"] if self.least_fit is not None and "tokenizer" not in given else []
         if idle:
@@ -124,16 +139,16 @@ def check(folders: Mapping[str, Path]) -> dict[str, CheckpointInfo]:
                 f"{folders[slot].name} cannot be the {slot}: {spec.role}/{info.model} is not one of models/{role}; "
                 f"it takes {' + '.join(spec.accepts)} and gives {spec.produces}"
             )
-    giver = "text_to_mel" if "text_to_mel" in infos else "acoustic"
+    giver = next(slot for slot in ("text_to_mel", "autoencoder", "acoustic") if slot in infos)
     if "Mel" not in (accepted := infos["vocoder"].accepts):
         raise UserError(
             f"{folders['vocoder'].name} renders {' + '.join(accepted)}, but {folders[giver].name} gives a Mel: "
             "choose another vocoder"
         )
     _check_mels(folders, infos, giver)
-    if "semantic" in infos:
-        _check_tokens(folders, infos)
-        _check_vocabulary(folders["semantic"], infos["semantic"])
+    _check_makers(folders, infos)
+    for slot in infos.keys() & {"semantic", "text_to_latents"}:
+        _check_vocabulary(folders[slot], infos[slot])
     return infos
 
 
@@ -156,15 +171,17 @@ def _check_vocabulary(folder: Path, info: CheckpointInfo) -> None:
         )
 
 
-def _check_tokens(folders: Mapping[str, Path], infos: Mapping[str, CheckpointInfo]) -> None:
-    for used, user in NEEDS:
-        wanted = infos[user].uses.get("tokens")
+def _check_makers(folders: Mapping[str, Path], infos: Mapping[str, CheckpointInfo]) -> None:
+    for used, user, what in NEEDS:
+        if user not in infos:
+            continue
+        wanted = infos[user].uses.get(what)
         if wanted is None:
-            raise UserError(f"{folders[user].name} does not say which tokenizer it was trained with: train it again")
+            raise UserError(f"{folders[user].name} does not say which {used} it was trained with: train it again")
         given = checkpoint.fingerprint(folders[used])
         if wanted != given:
             raise UserError(
-                f"{folders[user].name} was trained with tokens of checkpoint {wanted}, but {folders[used].name} is {given}: "
+                f"{folders[user].name} was trained with {what} of checkpoint {wanted}, but {folders[used].name} is {given}: "
                 f"choose the {used} it was trained with, or train it again"
             )
 
@@ -191,19 +208,22 @@ def load_stages(
     """
     folders = {slot: find(name) for slot, name in config.checkpoints.slots.items()}
     infos = check(folders)
-    options = {slot: registry.get(info.model).options for slot, info in infos.items() if slot != "tokenizer"}
+    # Neither tokenizer nor autoencoder has options.
+    options = {slot: registry.get(info.model).options for slot, info in infos.items() if slot in PipelineConfig.model_fields}
     for slot, known in options.items():
         validate(known, getattr(config, slot), f"{source}: {slot}")
-    if "text_to_mel" in folders:
-        checkpoints = {slot: checkpoint.load(folder, device) for slot, folder in folders.items()}
-        hasten(checkpoints["text_to_mel"].network, config.precision, device, compiled=config.compile)
-        loaded = {slot: each.generator() for slot, each in checkpoints.items()}
-        if hear is None and "tokenizer" in loaded:
-            hear = WordListener(loaded["tokenizer"])
-        mel = infos["text_to_mel"].mel
-        return TextStages(**loaded, mel=mel, options=options, device=device, hear=hear)
-    loaded = {slot: checkpoint.load(folder, device).generator() for slot, folder in folders.items()}
-    speaking = validate(options["acoustic"], config.acoustic, source)
-    return TokenStages(
-        **loaded, mel=infos["acoustic"].mel, options=options, device=device, match=config.match, acoustic_options=speaking
-    )
+    checkpoints = {slot: checkpoint.load(folder, device) for slot, folder in folders.items()}
+    reader = next((slot for slot in ("text_to_mel", "text_to_latents") if slot in folders), None)
+    if reader is not None:
+        hasten(checkpoints[reader].network, config.precision, device, compiled=config.compile)
+    loaded = {slot: each.generator() for slot, each in checkpoints.items()}
+    if reader is None:
+        speaking = validate(options["acoustic"], config.acoustic, source)
+        return TokenStages(
+            **loaded, mel=infos["acoustic"].mel, options=options, device=device, match=config.match, acoustic_options=speaking
+        )
+    if hear is None and "tokenizer" in loaded:
+        hear = WordListener(loaded["tokenizer"])
+    kind = TextStages if reader == "text_to_mel" else LatentStages
+    mel = infos["text_to_mel" if reader == "text_to_mel" else "autoencoder"].mel
+    return kind(**loaded, mel=mel, options=options, device=device, hear=hear)

@@ -6,7 +6,7 @@ recording was shortened its text is, too, and what nobody told is heard (hearing
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -15,16 +15,15 @@ from speechgen.audio.spectrogram import mel_spectrogram
 from speechgen.core.config import StrictModel
 from speechgen.core.errors import UserError
 from speechgen.core.protocols import SemanticTokenizer, TextToMel, Vocoder
-from speechgen.core.types import MelSettings, Text, Waveform
+from speechgen.core.types import MelSettings, Text
 from speechgen.pipeline.carriers import Options, Reference
-from speechgen.pipeline.hearing import shorten
+from speechgen.pipeline.hearing import Hear, told_text
 from speechgen.pipeline.prompts import PreparedPrompt
 from speechgen.pipeline.speaking import Part, Task, render, slower
 from speechgen.text.characters import CharacterReader, Written, spoken_bytes
-from speechgen.text.normalize import speakable
 from speechgen.text.phonemes import Phonemizer
 
-__all__ = ["Hear", "TextStages"]
+__all__ = ["TextStages"]
 
 SHARE_MEL = 90
 """Parts of 100 that the model takes of a piece's progress."""
@@ -32,9 +31,6 @@ LONGEST_SECONDS = 22.0
 """Reference and piece together: what published models speak well (F5's own limit)."""
 USUAL_PACE = 15.0
 """Bytes of English a second, where a reference's own pace is not known."""
-
-Hear = Callable[[Waveform], str]
-"""Writes down what one row of audio says."""
 
 
 @dataclass(frozen=True)
@@ -77,20 +73,19 @@ class TextStages:
         Raises:
             UserError: the text is not known and cannot be heard, or has nothing in it that the model can read.
         """
-        warnings = list(prompt.warnings)
-        if transcript is not None and prompt.share < 1:
-            transcript = shorten(transcript, prompt, self.tokenizer, phonemizer)
-            warnings.append(f"{name} was shortened to {prompt.audio.seconds:.1f} s, and its text to {transcript!r}")
-        if transcript is None and self.text_to_mel.reads_prompt_text:
-            if self.hear is None:
-                raise UserError(f"what {name} says is not known: give it by --ref-text")
-            transcript = self.hear(prompt.audio)
-            warnings.append(f"{name} came without a text and was heard as {transcript!r}: give --ref-text where that is wrong")
-        written = _ended(phonemizer.spoken(transcript or ""))
+        written, notes = told_text(
+            prompt,
+            transcript,
+            name,
+            tokenizer=self.tokenizer,
+            hear=self.hear,
+            phonemizer=phonemizer,
+            needed=self.text_to_mel.reads_prompt_text,
+        )
         if self.text_to_mel.reads_prompt_text and not self.read(written).ids:
             raise UserError(f"nothing in the text of {name} can be read by this pipeline: give what it says by --ref-text")
         audio = prompt.audio.to(self.device)
-        return Reference(mel_spectrogram(audio, self.mel), audio.seconds, tuple(warnings), transcript=written)
+        return Reference(mel_spectrogram(audio, self.mel), audio.seconds, (*prompt.warnings, *notes), transcript=written)
 
     def room(self, reference: Reference, options: Options, max_characters: int) -> int:
         """What the reference leaves of LONGEST_SECONDS, at its own pace."""
@@ -136,10 +131,3 @@ class TextStages:
 
 def _row(ids: tuple[int, ...], device: torch.device) -> Text:
     return Text(torch.tensor([ids], dtype=torch.long, device=device), torch.tensor([len(ids)], device=device))
-
-
-def _ended(text: str) -> str:
-    """A sentence that has ended: else the model finishes it before it begins with the text to speak. Nothing stays nothing."""
-    if not speakable(text):
-        return ""
-    return f"{text} " if text.endswith((".", "!", "?", "…", "。")) else f"{text.rstrip(' ,;:—-')}. "

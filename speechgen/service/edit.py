@@ -23,7 +23,7 @@ from speechgen.core.protocols import Progress, SemanticTokenizer
 from speechgen.pipeline.alignment import MARKS, Segment
 from speechgen.pipeline.editing import Editor, Region
 from speechgen.pipeline.edits import Change, at_span, differences
-from speechgen.pipeline.gaps import filler_for, filling_stages
+from speechgen.pipeline.fillers import filler_for, filling_stages
 from speechgen.pipeline.pipeline import Pipeline
 from speechgen.pipeline.prompts import SILENT_DBFS
 from speechgen.pipeline.transcript import POOR_FIT, Transcript, Word, align, words_of

@@ -76,7 +76,8 @@ class Engine:
         if name not in self._pipelines:
             path = catalog.find_pipeline(name)
             config = read_config(path, self._overrides)
-            hear = local_whisper(self.device) if config.checkpoints.text_to_mel else None
+            listens = config.checkpoints.text_to_mel or config.checkpoints.text_to_latents
+            hear = local_whisper(self.device) if listens else None
             stages = load_stages(config, catalog.find_checkpoint, self.device, source=str(path), hear=hear)
             self._pipelines[name] = Pipeline(stages, config)
         return self._pipelines[name]

@@ -15,7 +15,7 @@ import torch
 
 from speechgen.audio.resample import resample
 from speechgen.core.types import Waveform
-from speechgen.pipeline.text_stages import Hear
+from speechgen.pipeline.hearing import Hear
 from speechgen.service import catalog
 
 __all__ = ["find_whisper", "local_whisper"]

@@ -12,7 +12,8 @@ from speechgen.core.types import Mel, MelSettings, Waveform
 from speechgen.models.semantic.token_transducer.generate import TransducerGenerator
 from speechgen.pipeline.editing import CONTEXT_SECONDS, LEVEL_RANGE_DB, Editor
 from speechgen.pipeline.edits import at_span, differences
-from speechgen.pipeline.gaps import TokenFiller, filler_for
+from speechgen.pipeline.fillers import filler_for
+from speechgen.pipeline.gaps import TokenFiller
 from speechgen.pipeline.streaming import take
 from speechgen.pipeline.transcript import Transcript, Word
 from speechgen.service.engine import Engine

@@ -101,6 +101,7 @@ class ARDiTGenerator:
         left: Latents,
         right: Latents,
         *,
+        reference: Latents,
         count: int,
         options: ARDiTOptions,
         rng: torch.Generator,
@@ -115,6 +116,7 @@ class ARDiTGenerator:
             text: one row, symbols of all: left, gap and right.
             left: one row.
             right: one row.
+            reference: one row, the voice; heard by a model whose prompts are untold.
             count: how many latents to make.
             options: steps, block, fillings and the like.
             rng: source of the noise.
@@ -123,7 +125,8 @@ class ARDiTGenerator:
         Raises:
             UserError: all of it together is longer than the model reads.
         """
-        known = _Known(text.ids, left.values[:, :0], left.values, right.values, max(1, count))
+        heard = reference.values if self.config.untold_prompt else left.values[:, :0]
+        known = _Known(text.ids, heard, left.values, right.values, max(1, count))
         self._check(text, known.size, known)
         total = options.fillings * -(-known.count // options.block)
         found: list[tuple[float, Tensor]] = []

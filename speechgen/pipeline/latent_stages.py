@@ -1,0 +1,175 @@
+"""Stages that speak through continuous latents: phonemes -> latents, left to right -> mel -> waveform.
+
+How long a piece takes is reckoned from how many phones a second the reference has, by its text or as the tokenizer hears it.
+A model that sets durations takes exactly so long; another ends by itself, at the latest when its options say. Sound is handed
+on as the latents come: the autoencoder sees nothing ahead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from speechgen.audio.spectrogram import mel_spectrogram
+from speechgen.core.config import StrictModel
+from speechgen.core.protocols import Autoencoder, LatentPart, SemanticTokenizer, TextToLatents, Vocoder
+from speechgen.core.types import Latents, Mel, MelSettings, Text
+from speechgen.pipeline.carriers import Options, Reference
+from speechgen.pipeline.hearing import Hear, count_phones, told_text
+from speechgen.pipeline.prompts import PreparedPrompt
+from speechgen.pipeline.speaking import Part, Task, render, slower
+from speechgen.pipeline.streaming import VocoderStream
+from speechgen.text.phonemes import Phonemizer
+from speechgen.text.vocabulary import ENGLISH
+
+__all__ = ["USUAL_PACE", "LatentStages", "MelStream", "pace_of", "phones_in"]
+
+SHARE_LATENTS = 90
+"""Parts of 100 that the model takes of a piece's progress."""
+USUAL_PACE = 10.0
+"""Phones a second, where a reference's own pace is not known."""
+PACE_LIMITS = (7.0, 15.0)
+POOR_FIT = -3.0
+"""Log probability by phone below which a text is not that of its recording."""
+
+
+@dataclass(frozen=True)
+class LatentStages:
+    """A model that makes latents, the autoencoder that decodes them, a vocoder; see `speaking.Stages` for what they promise.
+
+    Attributes:
+        tokenizer: hears how fast a reference speaks, tells candidates apart, finds words for editing; may be missing.
+        hear: writes down what a reference says; None if nobody can.
+    """
+
+    text_to_latents: TextToLatents
+    autoencoder: Autoencoder
+    vocoder: Vocoder
+    mel: MelSettings
+    options: Mapping[str, type[StrictModel]]
+    device: torch.device
+    tokenizer: SemanticTokenizer | None = None
+    hear: Hear | None = None
+
+    @property
+    def rate(self) -> int:
+        """Samples per second."""
+        return self.mel.sample_rate
+
+    @property
+    def models(self) -> dict[str, object]:
+        """By slot."""
+        names = ("tokenizer", "text_to_latents", "autoencoder", "vocoder")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+    @property
+    def reads_transcripts(self) -> bool:
+        """Whether what a reference says is used."""
+        return self.text_to_latents.reads_prompt_text
+
+    @property
+    def sets_duration(self) -> bool:
+        """Whether a piece can be made to last as long as a task says."""
+        return self.text_to_latents.sets_duration
+
+    def reference(self, prompt: PreparedPrompt, transcript: str | None, phonemizer: Phonemizer, name: str) -> Reference:
+        """Turn a prepared recording into a prompt that knows its pace, and its symbols if the model reads them.
+
+        Raises:
+            UserError: its text is needed and neither known nor heard.
+        """
+        audio, warnings = prompt.audio.to(self.device), list(prompt.warnings)
+        mel = mel_spectrogram(audio, self.mel)
+        if not self.reads_transcripts:
+            heard = None if self.tokenizer is None else count_phones(self.tokenizer, audio)
+            return Reference(mel, audio.seconds, tuple(warnings), pace=pace_of(heard, audio.seconds))
+        text, notes = told_text(prompt, transcript, name, tokenizer=self.tokenizer, hear=self.hear, phonemizer=phonemizer)
+        symbols = torch.tensor(phonemizer.vocabulary.encode(phonemizer(text)))
+        fit = None if self.tokenizer is None else self.tokenizer.fit(audio, symbols)
+        if fit is not None and fit < POOR_FIT:
+            notes.append(f"{name} does not seem to say {text!r} (log probability by phone {fit:.1f}): check its text")
+        pace = pace_of(phones_in(symbols), audio.seconds)
+        return Reference(mel, audio.seconds, (*warnings, *notes), transcript=text, symbols=symbols, pace=pace)
+
+    def room(self, reference: Reference, options: Options, max_characters: int) -> int:
+        """The prompt leaves the same room to every text."""
+        return max_characters
+
+    def whole(self, task: Task) -> Part:
+        """Run all models over a piece."""
+        options = slower(task.options, "text_to_latents")
+        parts = []
+        for part in self._parts(task, options):
+            parts.append(part.values)
+            task.share(0, SHARE_LATENTS)(round(1000 * part.done), 1000)
+        latents = torch.cat(parts, dim=1)
+        mel = self.autoencoder.decode(Latents(latents, _size(latents), self.autoencoder.rate))
+        return Part(render(self.vocoder, mel, task, self.device))
+
+    def spans(self, task: Task) -> Iterator[Part]:
+        """Speak a piece patch by patch, or block by block, as the model makes them."""
+        options = task.options.models
+        sound = VocoderStream(self.vocoder, options["vocoder"], task.rng("vocoder", self.device))
+        decoder = MelStream(self.autoencoder)
+        for part in self._parts(task, options["text_to_latents"]):
+            samples = sound.push(decoder.push(part.values), last=part.last)
+            if part.last or len(samples):
+                yield Part(samples, part.last)
+
+    def _parts(self, task: Task, options: StrictModel) -> Iterator[LatentPart]:
+        """What the model makes of a piece."""
+        timbre, text = task.voice.timbre, _row(task.phonemes, self.device)
+        if task.seconds is not None and hasattr(options, "speed"):
+            options = options.model_copy(update={"speed": 1.0})
+        return self.text_to_latents.stream(
+            text,
+            self.autoencoder.encode(timbre.mel),
+            _row(torch.zeros(0, dtype=torch.long) if timbre.symbols is None else timbre.symbols, self.device),
+            count=self._count(task),
+            options=options,
+            rng=task.rng("text_to_latents", self.device),
+        )
+
+    def _count(self, task: Task) -> int:
+        """Latents that the piece takes: as long as it was asked to, or at the pace of the reference."""
+        if task.seconds is not None:
+            seconds = task.seconds * task.options.ratio
+        else:
+            seconds = phones_in(task.phonemes) / (task.voice.tempo.pace or USUAL_PACE)
+        return max(1, round(seconds * self.autoencoder.rate))
+
+
+class MelStream:
+    """Decodes latents that grow; what was decoded never changes."""
+
+    def __init__(self, autoencoder: Autoencoder) -> None:
+        self._autoencoder = autoencoder
+        self._recent: Tensor | None = None  # [1, <= reach, D]
+
+    def push(self, values: Tensor) -> Tensor:
+        """Add latents [1, T, D]; return their frames [1, T * frames, M]."""
+        window = values if self._recent is None else torch.cat((self._recent, values), dim=1)
+        mel: Mel = self._autoencoder.decode(Latents(window, _size(window), self._autoencoder.rate))
+        self._recent = window[:, max(0, window.shape[1] - self._autoencoder.reach) :]
+        return mel.values[:, mel.values.shape[1] - values.shape[1] * self._autoencoder.frames :]
+
+
+def phones_in(symbols: Tensor) -> int:
+    """How many of some symbols are phones."""
+    return sum(index in ENGLISH.phone_ids for index in symbols.tolist())
+
+
+def pace_of(phones: float | None, seconds: float) -> float | None:
+    """Phones a second, within what people speak; None if it is not known."""
+    return None if not phones else min(PACE_LIMITS[1], max(PACE_LIMITS[0], phones / seconds))
+
+
+def _row(symbols: Tensor, device: torch.device) -> Text:
+    return Text(symbols[None].to(device), torch.tensor([len(symbols)], device=device))
+
+
+def _size(values: Tensor) -> Tensor:
+    return torch.tensor([values.shape[1]], device=values.device)

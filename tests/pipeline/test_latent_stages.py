@@ -1,0 +1,180 @@
+"""Stages of latents: how long a piece is, who sets the pace, the stream, and filling gaps with the tiny models."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from speechgen.core import checkpoint
+from speechgen.core.errors import UserError
+from speechgen.core.random import generator
+from speechgen.core.types import Latents, Waveform
+from speechgen.models.autoencoders.vae.config import VAEConfig
+from speechgen.models.autoencoders.vae.generate import VAEGenerator
+from speechgen.pipeline.editing import Editor
+from speechgen.pipeline.edits import at_span
+from speechgen.pipeline.fillers import filler_for
+from speechgen.pipeline.hearing import HEARD_SHARE, count_phones
+from speechgen.pipeline.latent_stages import PACE_LIMITS, MelStream, pace_of, phones_in
+from speechgen.pipeline.pipeline import Pipeline
+from speechgen.service.engine import Engine
+from speechgen.text.vocabulary import ENGLISH
+from tests.models.systems import build
+from tests.tiny import RATE, save_checkpoint, voice_like
+
+TEXT = "The kitchen window looks out on a garden."
+
+
+@pytest.fixture(scope="module")
+def latent_home(tiny_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny checkpoints, an autoencoder, and both models with their pipelines."""
+    home = tmp_path_factory.mktemp("latents")
+    shutil.copytree(tiny_home, home, dirs_exist_ok=True)
+    folders = home / "checkpoints"
+    uses = {"latents": checkpoint.fingerprint(save_checkpoint(folders / "tiny-vae", "vae"))}
+    for name in ("ditar", "ardit"):
+        save_checkpoint(folders / f"tiny-{name}", name, uses=uses)
+        names = {"text_to_latents": f"tiny-{name}", "autoencoder": "tiny-vae", "vocoder": "tiny-vocoder"}
+        content = {"checkpoints": names | {"tokenizer": "tiny-tokenizer"}, "text_to_latents": {"steps": 2}}
+        content |= {"max_tries": 1, "prompt_seconds": 3}
+        (home / "pipelines" / f"{name}.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    return home
+
+
+@pytest.fixture
+def load(latent_home, monkeypatch):
+    monkeypatch.setenv("SPEECHGEN_HOME", str(latent_home))
+    engine = Engine("cpu")
+    return engine.load
+
+
+def refer(pipeline: Pipeline, seconds: float = 3.0):
+    return pipeline.reference(Waveform.single(voice_like(seconds), RATE))
+
+
+def speak(pipeline: Pipeline, text: str = TEXT, seed: int = 0, **options):
+    asked = options.pop("asked", None)
+    return pipeline.speak(text, refer(pipeline), language="en-us", seed=seed, options=pipeline.options(asked, **options))
+
+
+@pytest.mark.parametrize("name", ["ditar", "ardit"])
+def test_a_text_is_spoken_and_the_same_seed_repeats_it(name, load):
+    pipeline = load(name)
+    first, same, other = (speak(pipeline, seed=seed).samples for seed in (1, 1, 2))
+    assert torch.equal(first, same) and len(first) > RATE and not torch.equal(first, other)
+
+
+def test_a_piece_takes_as_long_as_its_phones_do_at_the_pace_of_the_reference(load):
+    pipeline, made = load("ardit"), []
+    stages = pipeline.stages
+    decode = stages.autoencoder.decode
+    stages.autoencoder.decode = lambda latents: made.append(latents.values.shape[1]) or decode(latents)
+    phones = phones_in(torch.tensor(ENGLISH.encode(pipeline.prepare("en-us")(TEXT))))
+    for pace in (8.0, 12.0):
+        reference = replace(refer(pipeline), pace=pace)
+        pipeline.speak(TEXT, reference, language="en-us", seed=0, options=pipeline.options({"speed": 1.0}))
+        assert made.pop() == round(phones / pace * stages.autoencoder.rate)
+    pipeline.speak(TEXT, reference, language="en-us", seed=0, options=pipeline.options({"speed": 2.0}))
+    assert made.pop() == pytest.approx(phones / 24 * stages.autoencoder.rate, abs=1)
+    pipeline.speak(TEXT, reference, language="en-us", seed=0, options=pipeline.options({"speed": 2.0}, seconds=4.0))
+    assert made.pop() == round(4.0 * stages.autoencoder.rate), "a duration is meant as it is given"
+
+
+def test_a_model_that_ends_by_itself_takes_no_duration(load):
+    with pytest.raises(UserError, match="as long as its text takes"):
+        load("ditar").options(seconds=3.0)
+
+
+@pytest.mark.parametrize("name", ["ditar", "ardit"])
+def test_streamed_sound_is_that_of_the_whole(name, load):
+    """Latents, mel and samples come in the same numbers, whatever they are cut into."""
+    pipeline = load(name)
+    reference, options = refer(pipeline), pipeline.options()
+    chunks = list(pipeline.stream(TEXT, reference, language="en-us", seed=3, options=options, spans=True))
+    assert len(chunks) > 3 and [chunk.last for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
+    parts: list[torch.Tensor] = []
+    stages = pipeline.stages
+    render = stages.vocoder.generate
+    stages.vocoder.generate = lambda mel, **asked: parts.append(mel.values) or render(mel, **asked)
+    pipeline.speak(TEXT, reference, language="en-us", seed=3, options=options)
+    streamed = torch.cat([chunk.samples for chunk in chunks])
+    assert len(streamed) == pytest.approx(parts[0].shape[1] * 256, abs=0.5 * RATE)
+
+
+def test_the_first_sound_comes_before_the_second_half_is_made(load):
+    pipeline, made = load("ardit"), []
+    read = pipeline.stages.text_to_latents.stream
+
+    def counted(*arguments, **options):
+        for part in read(*arguments, **options):
+            made.append(part)
+            yield part
+
+    pipeline.stages.text_to_latents.stream = counted
+    stream = pipeline.stream(TEXT, refer(pipeline), language="en-us", seed=3, options=pipeline.options(), spans=True)
+    next(stream)
+    total = round(1 / made[0].done)
+    assert len(made) < total / 2
+
+
+def test_a_mel_that_is_decoded_as_it_grows_is_that_of_the_whole():
+    model = VAEGenerator(build("vae").network.eval(), VAEConfig.tiny())
+    values = torch.randn(1, 30, model.width, generator=generator(0))
+    whole = model.decode(Latents(values, torch.tensor([30]), model.rate)).values
+    stream = MelStream(model)
+    parts = [stream.push(part) for part in values.split((1, 7, 2, 13, 7), dim=1)]
+    torch.testing.assert_close(torch.cat(parts, dim=1), whole, rtol=1e-4, atol=1e-5)
+
+
+def test_what_an_autoencoder_did_not_make_is_refused(load, latent_home, tmp_path):
+    other = latent_home / "checkpoints" / "other-vae"
+    save_checkpoint(other, "vae")
+    (other / "config.json").write_text((other / "config.json").read_text().replace('"uses":{}', '"uses":{"a":"b"}') + "\n")
+    text = (latent_home / "pipelines" / "ardit.yaml").read_text().replace("tiny-vae", "other-vae")
+    (latent_home / "pipelines" / "wrong.yaml").write_text(text)
+    with pytest.raises(UserError, match="tiny-ardit was trained with latents of checkpoint"):
+        load("wrong")
+    (latent_home / "pipelines" / "wrong.yaml").unlink()
+
+
+def test_the_pace_of_a_reference_is_heard_within_what_people_speak():
+    class Recogniser:
+        def phone_scores(self, audio):
+            ids = torch.tensor([0, 5, 5, 0, 5, 7, 7, 0])
+            return torch.nn.functional.one_hot(ids, 9).float()
+
+    class Deaf:
+        def phone_scores(self, audio):
+            return None
+
+    audio = Waveform.single(torch.zeros(RATE), RATE)
+    assert count_phones(Recogniser(), audio) == pytest.approx(3 / HEARD_SHARE)
+    assert count_phones(Deaf(), audio) is None
+    assert pace_of(None, 3.0) is None and pace_of(36, 3.0) == 12
+    assert (pace_of(3, 3.0), pace_of(100, 3.0)) == PACE_LIMITS
+
+
+@pytest.mark.parametrize("span", [(1.0, 1.6), (0.0, 1.0), (3.6, 4.5)])
+def test_gaps_are_filled_and_nothing_outside_is_touched(span, load):
+    pipeline = load("ardit")
+    filler = filler_for(pipeline, pipeline.options(), "en-us")
+    editor = Editor(filler, pipeline.stages.tokenizer, pipeline.prepare("en-us"), torch.device("cpu"))
+    samples = voice_like(4.5)[None]
+    edited = editor.apply(samples, RATE, [at_span(*span, "good morning", 4.5)], seed=0)
+    (region,) = edited.regions
+    start, stop = int(region.start * RATE), int(region.stop * RATE)
+    margin = int(0.05 * RATE)
+    assert torch.equal(edited.samples[:, : max(0, start - margin)], samples[:, : max(0, start - margin)])
+    behind = samples.shape[1] - stop - margin
+    assert behind < 0 or torch.equal(edited.samples[:, edited.samples.shape[1] - behind :], samples[:, stop + margin :])
+
+
+def test_a_model_that_only_goes_forward_cannot_fill_gaps(load):
+    pipeline = load("ditar")
+    with pytest.raises(UserError, match="cannot fill a gap"):
+        filler_for(pipeline, pipeline.options(), "en-us")
