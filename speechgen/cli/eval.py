@@ -35,7 +35,9 @@ def evaluate(
     ref: Annotated[_Paths, typer.Option("--ref", help="Recording of a voice; repeatable. Default: the example voices.")] = None,
     ref_text: Annotated[_Texts, typer.Option("--ref-text", help="What each --ref says, or @FILE; repeatable.")] = None,
     changes: Annotated[_Texts, typer.Option("--set", help="Change a setting: --set acoustic.steps=6; repeatable.")] = None,
-    vocoder: Annotated[_Texts, typer.Option("--vocoder", help="NAME or NAME:steps=25; repeatable. Default: all.")] = None,
+    vocoder: Annotated[
+        _Texts, typer.Option("--vocoder", help="NAME, NAME:steps=25 or AUTOENCODER+NAME; repeatable. Default: all.")
+    ] = None,
     codec: Annotated[_Texts, typer.Option("--codec", help="NAME or NAME:codebooks=4; repeatable. Default: all.")] = None,
     model: Annotated[_Texts, typer.Option("--model", help="A waveform model; repeatable. Default: all installed.")] = None,
     count: Annotated[int, typer.Option("--count", min=1, help="Clips that each waveform model draws.")] = 100,

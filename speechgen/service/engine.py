@@ -18,10 +18,11 @@ from speechgen.audio.spectrogram import mel_spectrogram
 from speechgen.core import checkpoint, registry
 from speechgen.core.config import StrictModel, apply_overrides, validate
 from speechgen.core.errors import UserError
-from speechgen.core.protocols import Progress, Vocoder
+from speechgen.core.protocols import Autoencoder, Progress, Vocoder
 from speechgen.core.random import generator
 from speechgen.core.types import Waveform
 from speechgen.pipeline.carriers import Chunk, Options, Reference
+from speechgen.pipeline.coded import CodedVocoder
 from speechgen.pipeline.longform import limit_peaks
 from speechgen.pipeline.pipeline import Pipeline
 from speechgen.pipeline.stages import load_stages, read_config
@@ -294,12 +295,17 @@ class Engine:
         """Return a vocoder, loaded once, and its options.
 
         Args:
-            name: of its checkpoint, or the path of its folder.
+            name: of its checkpoint, or the path of its folder; an autoencoder's and + before it puts latents between.
             changes: options that are not to be the default, such as "steps=25".
 
         Raises:
             UserError: the checkpoint is no vocoder, does not render mels, or has no such option.
         """
+        autoencoder, plus, behind = name.partition("+")
+        if name not in self._vocoders and plus:
+            vocoder, _ = self.load_vocoder(behind)
+            coded = CodedVocoder(self._autoencoder(autoencoder), vocoder)
+            self._vocoders[name] = coded, self._vocoders[behind][1]
         if name not in self._vocoders:
             folder = catalog.find_checkpoint(name)
             info = checkpoint.read_info(folder)
@@ -312,6 +318,14 @@ class Engine:
             self._vocoders[name] = loaded, spec.options
         model, options = self._vocoders[name]
         return model, validate(options, apply_overrides({}, changes), f"option of {name}")
+
+    def _autoencoder(self, name: str) -> Autoencoder:
+        folder = catalog.find_checkpoint(name)
+        spec = registry.get(checkpoint.read_info(folder).model)
+        if spec.role != "autoencoders":
+            raise UserError(f"{name} is of {spec.role}: before the + belongs an autoencoder")
+        made: Autoencoder = checkpoint.load(folder, self.device).generator()
+        return made
 
 
 @dataclass(frozen=True)

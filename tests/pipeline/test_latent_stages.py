@@ -178,3 +178,16 @@ def test_a_model_that_only_goes_forward_cannot_fill_gaps(load):
     pipeline = load("ditar")
     with pytest.raises(UserError, match="cannot fill a gap"):
         filler_for(pipeline, pipeline.options(), "en-us")
+
+
+def test_copies_can_be_made_through_latents(latent_home, monkeypatch):
+    """As long as those of the vocoder alone, and its very copy where the autoencoder loses nothing."""
+    monkeypatch.setenv("SPEECHGEN_HOME", str(latent_home))
+    engine, audio = Engine("cpu"), Waveform.single(voice_like(1.3), RATE)
+    plain, coded = (engine.copy(audio, name) for name in ("tiny-vocoder", "tiny-vae+tiny-vocoder"))
+    assert plain.samples.shape == coded.samples.shape and not torch.equal(plain.samples, coded.samples)
+    model, _ = engine.load_vocoder("tiny-vae+tiny-vocoder")
+    model._autoencoder.encode, model._autoencoder.decode = (lambda mel: mel), (lambda mel: mel)
+    assert torch.equal(engine.copy(audio, "tiny-vae+tiny-vocoder").samples, plain.samples)
+    with pytest.raises(UserError, match="before the . belongs an autoencoder"):
+        engine.load_vocoder("tiny-vocoder+tiny-vocoder")
