@@ -12,9 +12,7 @@ __all__ = ["bench_waveform"]
 
 
 def bench_waveform(
-    model: Annotated[
-        list[str] | None, typer.Option("--model", help="Besides the small presets; repeatable.")
-    ] = None,
+    model: Annotated[list[str] | None, typer.Option("--model", help="Besides the small presets; repeatable.")] = None,
     seconds: Annotated[float, typer.Option("--seconds", min=0.1, help="Sound that compiled steps or a vocoder make.")] = 1.0,
     runs: Annotated[int, typer.Option("--runs", min=1, help="Each figure is the median of so many, behind a warm-up.")] = 5,
     vocoders: Annotated[bool, typer.Option("--vocoders/--no-vocoders", help="The installed vocoders beside them.")] = True,

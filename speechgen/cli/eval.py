@@ -16,20 +16,24 @@ if TYPE_CHECKING:
     from speechgen.service.engine import Engine
     from speechgen.service.evaluate import PipelineReport, TokenizerReport
     from speechgen.service.evaluate_edit import EditReport
+    from speechgen.service.evaluate_lengths import LengthReport
     from speechgen.service.evaluate_waveform import WaveformReport
     from speechgen.service.stages import StageReport
     from speechgen.service.vocoders import VocoderReport
 
-    _Report = PipelineReport | TokenizerReport | StageReport | VocoderReport | CodecReport | EditReport | WaveformReport
+    _Copies = VocoderReport | CodecReport | EditReport
+    _Report = PipelineReport | TokenizerReport | StageReport | _Copies | WaveformReport | LengthReport
 
 __all__ = ["evaluate"]
 
 _Paths, _Texts = list[Path] | None, list[str] | None
-_What = Literal["vocoders", "codec", "edit", "waveform"]
+_What = Literal["vocoders", "codec", "edit", "waveform", "lengths"]
 
 
 def evaluate(
-    what: Annotated[_What | None, typer.Argument(help="vocoders, codec, edit: --audio; waveform: --data.")] = None,
+    what: Annotated[
+        _What | None, typer.Argument(help="vocoders, codec, edit: --audio; waveform: --data; lengths: how texts end.")
+    ] = None,
     pipeline: Annotated[str, typer.Option("--pipeline", help="Name, or path of a pipeline's YAML.")] = "default",
     sentences: Annotated[Path | None, typer.Option("--sentences", help="One sentence a line; default: 20 built in.")] = None,
     ref: Annotated[_Paths, typer.Option("--ref", help="Recording of a voice; repeatable. Default: the example voices.")] = None,
@@ -56,7 +60,7 @@ def evaluate(
     """Measure a pipeline (WER, similarity, opinion, speed), editing, vocoders or codecs (PESQ, MCD …), a tokenizer (purity)."""
     if what == "waveform":
         return _evaluate_waveforms(model or [], data, count, limit, seed, out, as_json, quiet)
-    copied = what or ("vocoders" if vocoder else "codec" if codec else None)
+    copied = (None if what == "lengths" else what) or ("vocoders" if vocoder else "codec" if codec else None)
     _check(copied is not None, audio, tokenizer, data)
     _check_changes(changes, copied)
     _make_folder(out)
@@ -67,23 +71,23 @@ def evaluate(
     from speechgen.service.stages import measure_stages
 
     report: _Report
+    engine = Engine(device, changes or ())
     with progress_bar("measuring", quiet=quiet) as progress:
         if tokenizer is not None and data is not None:
             report = measures.measure_tokenizer(tokenizer, data)
         elif copied == "edit" and audio is not None:
             from speechgen.service.evaluate_edit import measure_editing
 
-            engine = Engine(device, changes or ())
             report = measure_editing(engine, pipeline, audio, limit=limit, seed=seed, save_to=out, progress=progress)
         elif audio is not None:
             names = (vocoder if copied == "vocoders" else codec) or []
-            report = _copies(Engine(device), copied, names, audio, limit, seed, opinions, out, progress)
+            report = _copies(engine, copied, names, audio, limit, seed, opinions, out, progress)
+        elif what == "lengths":
+            report = _lengths(engine, pipeline, sentences, limit, ref or [], seed, progress)
         elif stages is not None:
-            engine = Engine(device, changes or ())
             report = measure_stages(engine, pipeline, stages, limit=limit, seed=seed, opinions=opinions, progress=progress)
         else:
             texts = measures.read_sentences(sentences)[: limit or None]
-            engine = Engine(device, changes or ())
             said = [read_transcript(line) or "" for line in ref_text or ()]
             report = measures.measure_pipeline(
                 engine, pipeline, texts, ref or [], said, seed=seed, opinions=opinions, save_to=out, progress=progress
@@ -123,6 +127,15 @@ def _copies(
     if what == "codec":
         return measure_codecs(engine, names, audio, limit=limit, opinions=opinions, save_to=out, progress=progress)
     return measure_vocoders(engine, names, audio, limit=limit, seed=seed, opinions=opinions, save_to=out, progress=progress)
+
+
+def _lengths(
+    engine: Engine, pipeline: str, sentences: Path | None, limit: int, ref: list[Path], seed: int, progress: Progress
+) -> LengthReport:
+    from speechgen.service.evaluate import read_sentences
+    from speechgen.service.evaluate_lengths import measure_lengths
+
+    return measure_lengths(engine, pipeline, read_sentences(sentences)[: limit or None], ref, seed=seed, progress=progress)
 
 
 def _make_folder(out: Path | None) -> None:

@@ -100,14 +100,16 @@ class LatentStages:
 
     def whole(self, task: Task) -> Part:
         """Run all models over a piece."""
-        options = slower(task.options, "text_to_latents")
+        return Part(render(self.vocoder, self.autoencoder.decode(self.latents(task)), task, self.device))
+
+    def latents(self, task: Task) -> Latents:
+        """Make the latents of a piece."""
         parts = []
-        for part in self._parts(task, options):
+        for part in self._parts(task, slower(task.options, "text_to_latents")):
             parts.append(part.values)
             task.share(0, SHARE_LATENTS)(round(1000 * part.done), 1000)
-        latents = torch.cat(parts, dim=1)
-        mel = self.autoencoder.decode(Latents(latents, _size(latents), self.autoencoder.rate))
-        return Part(render(self.vocoder, mel, task, self.device))
+        values = torch.cat(parts, dim=1)
+        return Latents(values, _size(values), self.autoencoder.rate)
 
     def spans(self, task: Task) -> Iterator[Part]:
         """Speak a piece patch by patch, or block by block, as the model makes them."""
@@ -128,13 +130,13 @@ class LatentStages:
             text,
             self.autoencoder.encode(timbre.mel),
             _row(torch.zeros(0, dtype=torch.long) if timbre.symbols is None else timbre.symbols, self.device),
-            count=self._count(task),
+            count=self.expected(task),
             options=options,
             rng=task.rng("text_to_latents", self.device),
         )
 
-    def _count(self, task: Task) -> int:
-        """Latents that the piece takes: as long as it was asked to, or at the pace of the reference."""
+    def expected(self, task: Task) -> int:
+        """Latents that the piece takes at speed 1: as long as it was asked to, or at the pace of the reference."""
         if task.seconds is not None:
             seconds = task.seconds * task.options.ratio
         else:

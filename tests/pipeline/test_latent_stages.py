@@ -10,6 +10,7 @@ import pytest
 import torch
 import yaml
 
+from speechgen.cli.main import run
 from speechgen.core import checkpoint
 from speechgen.core.errors import UserError
 from speechgen.core.random import generator
@@ -23,6 +24,7 @@ from speechgen.pipeline.hearing import HEARD_SHARE, count_phones
 from speechgen.pipeline.latent_stages import PACE_LIMITS, MelStream, pace_of, phones_in
 from speechgen.pipeline.pipeline import Pipeline
 from speechgen.service.engine import Engine
+from speechgen.service.evaluate_lengths import measure_lengths
 from speechgen.text.vocabulary import ENGLISH
 from tests.models.systems import build
 from tests.tiny import RATE, save_checkpoint, voice_like
@@ -191,3 +193,33 @@ def test_copies_can_be_made_through_latents(latent_home, monkeypatch):
     assert torch.equal(engine.copy(audio, "tiny-vae+tiny-vocoder").samples, plain.samples)
     with pytest.raises(UserError, match="before the . belongs an autoencoder"):
         engine.load_vocoder("tiny-vocoder+tiny-vocoder")
+
+
+def test_lengths_are_compared_with_those_that_are_expected(latent_home, monkeypatch, tmp_path, capsys):
+    """A model of given lengths ends all texts properly; one that never ends is stopped by its bound, and told as too long."""
+    monkeypatch.setenv("SPEECHGEN_HOME", str(latent_home))
+    reference = latent_home / "voices" / "buzz.wav"
+    exact = measure_lengths(Engine("cpu"), "ardit", [TEXT, "Good morning."], [reference])
+    assert exact.ratios == (1.0, 1.0) and exact.proper == 1
+    engine = Engine("cpu", ["text_to_latents.stop_at=0.9999", "text_to_latents.longest=2.5"])
+    endless = measure_lengths(engine, "ditar", [TEXT, "Good morning."], [reference])
+    assert endless.proper == 0 and all(ratio == pytest.approx(2.5, abs=0.3) for ratio in endless.ratios)
+    assert "| 2 | 0.000 | 0 | 2 |" in endless.table()
+    with pytest.raises(UserError, match="makes no latents"):
+        measure_lengths(Engine("cpu"), "tiny", [TEXT], [reference])
+    sentences = tmp_path / "sentences.txt"
+    sentences.write_text(TEXT)
+    asked = [
+        "eval",
+        "lengths",
+        "--pipeline",
+        "ardit",
+        "--sentences",
+        str(sentences),
+        "--ref",
+        str(reference),
+        "-q",
+        "--device",
+        "cpu",
+    ]
+    assert run(asked) == 0 and "| 1 | 1.000 |" in capsys.readouterr().out
