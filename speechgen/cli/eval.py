@@ -88,10 +88,7 @@ def evaluate(
             report = measure_stages(engine, pipeline, stages, limit=limit, seed=seed, opinions=opinions, progress=progress)
         else:
             texts = measures.read_sentences(sentences)[: limit or None]
-            said = [read_transcript(line) or "" for line in ref_text or ()]
-            report = measures.measure_pipeline(
-                engine, pipeline, texts, ref or [], said, seed=seed, opinions=opinions, save_to=out, progress=progress
-            )
+            report = _voices(engine, pipeline, texts, ref or [], ref_text or [], seed, opinions, out, progress)
     _deliver(report, out, as_json)
 
 
@@ -127,6 +124,23 @@ def _copies(
     if what == "codec":
         return measure_codecs(engine, names, audio, limit=limit, opinions=opinions, save_to=out, progress=progress)
     return measure_vocoders(engine, names, audio, limit=limit, seed=seed, opinions=opinions, save_to=out, progress=progress)
+
+
+def _voices(
+    engine: Engine,
+    pipeline: str,
+    texts: list[str],
+    ref: list[Path],
+    ref_text: list[str],
+    seed: int,
+    opinions: bool,
+    out: Path | None,
+    progress: Progress,
+) -> PipelineReport:
+    from speechgen.service.evaluate import measure_pipeline
+
+    said = [read_transcript(line) or "" for line in ref_text]
+    return measure_pipeline(engine, pipeline, texts, ref, said, seed=seed, opinions=opinions, save_to=out, progress=progress)
 
 
 def _lengths(
