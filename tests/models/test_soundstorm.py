@@ -94,7 +94,7 @@ def test_each_codebook_has_a_table_of_its_own():
     model = network()
     ids = codes(6).ids
     by_hand = sum(model.codes.weight[ids[0, level] + level * (CODES + 1)] for level in range(CODEBOOKS))
-    torch.testing.assert_close(model.embed(ids, range(CODEBOOKS))[0], by_hand)
+    torch.testing.assert_close(model.codes(ids, range(CODEBOOKS))[0], by_hand)
 
 
 def test_passes_are_counted_and_what_is_embedded_once_changes_nothing(monkeypatch):

@@ -157,9 +157,9 @@ class SoundStormGenerator:
 
         def predict(inputs: Tensor, wanted: list[int]) -> Tensor:
             start = cache.length
-            x = heard[:, start : start + inputs.shape[2]] + network.embed(inputs, range(books))
+            x = heard[:, start : start + inputs.shape[2]] + network.codes(inputs, range(books))
             last = network.refine(x, cache)[:, -1]
-            return torch.stack([network.head(last, level) for level in wanted], dim=1)
+            return torch.stack([network.heads(last, level) for level in wanted], dim=1)
 
         return decode_slots(
             predict,
@@ -200,6 +200,6 @@ class _Predictor:
         if self.others is None or step.level != self.level:
             self.level = step.level
             rest = [level for level in range(codes.shape[1]) if level != step.level]
-            self.others = self.said + self.network.embed(codes[:, rest], rest)
-        x = self.others + self.network.embed(codes[:, [step.level]], [step.level])
-        return self.network.head(self.network.refine(x)[masked], step.level)
+            self.others = self.said + self.network.codes(codes[:, rest], rest)
+        x = self.others + self.network.codes(codes[:, [step.level]], [step.level])
+        return self.network.heads(self.network.refine(x)[masked], step.level)

@@ -8,13 +8,11 @@ same trunk, one code after another, for comparison.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from speechgen.models.acoustic.soundstorm.config import SoundStormConfig
+from speechgen.nn.codes import CodeEmbedding, CodeHeads
 from speechgen.nn.conformer import Conformer, ConformerCache
 from speechgen.nn.masks import valid_mask
 
@@ -28,9 +26,7 @@ class SoundStorm(nn.Module):
         books, size = config.num_codebooks, config.codebook_size
         self.tokens = nn.Embedding(config.num_tokens, config.width)
         self.speakers = nn.Embedding(config.speakers, config.width)
-        # One table after another; the last row of each says that the code is masked.
-        self.codes = nn.Embedding(books * (size + 1), config.width)
-        nn.init.normal_(self.codes.weight, std=books**-0.5)
+        self.codes = CodeEmbedding(books, size, config.width)
         self.trunk = Conformer(
             config.width,
             config.depth,
@@ -40,7 +36,7 @@ class SoundStorm(nn.Module):
             config.dropout,
             causal=config.order != "parallel",
         )
-        self.heads = nn.Linear(config.width, books * size)  # one head after another
+        self.heads = CodeHeads(books, size, config.width, bias=True)
 
     @property
     def mask_id(self) -> int:
@@ -61,25 +57,14 @@ class SoundStorm(nn.Module):
             [M, C] logits, in the order of `wanted` codebook by codebook, row by row: see `chosen`.
         """
         levels = range(self.config.num_codebooks)
-        x = self.said(tokens, speakers) + self.embed(codes, levels)
+        x = self.said(tokens, speakers) + self.codes(codes, levels)
         hidden = self.trunk(x, valid_mask(lengths, x.shape[1]))  # [B, T, D]
-        return torch.cat([self.head(hidden[wanted[:, level]], level) for level in levels])
+        return torch.cat([self.heads(hidden[wanted[:, level]], level) for level in levels])
 
     def said(self, tokens: Tensor, speakers: Tensor) -> Tensor:
         """Embed what is said and by whom: [B, T, D]."""
         embedded: Tensor = self.tokens(tokens) + self.speakers(speakers)
         return embedded
-
-    def embed(self, codes: Tensor, levels: Sequence[int]) -> Tensor:
-        """Sum the embeddings of codes [B, len(levels), T] of some codebooks: [B, T, D]."""
-        starts = torch.tensor(levels, device=codes.device) * (self.config.codebook_size + 1)
-        embedded: Tensor = self.codes(codes + starts[:, None])
-        return embedded.sum(1)
-
-    def head(self, hidden: Tensor, level: int) -> Tensor:
-        """Map [..., D] to logits [..., C] of one codebook."""
-        rows = slice(level * self.config.codebook_size, (level + 1) * self.config.codebook_size)
-        return F.linear(hidden, self.heads.weight[rows], self.heads.bias[rows])
 
     def refine(self, x: Tensor, cache: ConformerCache | None = None) -> Tensor:
         """Run the trunk over [B, T, D], all of it real."""

@@ -145,9 +145,9 @@ class MAGNeTGenerator:
         said = words.branches(branches, len(known))
 
         def predict(inputs: Tensor, wanted: list[int]) -> Tensor:
-            x = network.embed(inputs, levels).repeat(branches, 1, 1)
+            x = network.codes(inputs, levels).repeat(branches, 1, 1)
             last = network.refine(x, said.read, said.valid, x.new_ones(x.shape[:2], dtype=torch.bool), None, cache)[:, -1]
-            logits = torch.stack([network.head(last, level) for level in wanted], dim=1)
+            logits = torch.stack([network.heads(last, level) for level in wanted], dim=1)
             return guide(*logits.chunk(2), options.causal_guidance) if branches == 2 else logits
 
         return decode_slots(
@@ -189,12 +189,12 @@ class _Predictor:
         if self.others is None or step.level != self.level:
             self.level = step.level
             rest = [level for level in range(codes.shape[1]) if level != step.level]
-            self.others = network.embed(codes[:, rest], rest)
+            self.others = network.codes(codes[:, rest], rest)
         branches = 2 if step.guidance > 0 else 1
         said = self.words.branches(branches, len(codes))
-        x = (self.others + network.embed(codes[:, [step.level]], [step.level])).repeat(branches, 1, 1)
+        x = (self.others + network.codes(codes[:, [step.level]], [step.level])).repeat(branches, 1, 1)
         x = network.refine(x, said.read, said.valid, x.new_ones(x.shape[:2], dtype=torch.bool), step.level)
-        logits = network.head(x[masked.repeat(branches, 1)], step.level)
+        logits = network.heads(x[masked.repeat(branches, 1)], step.level)
         return guide(*logits.chunk(2), step.guidance) if branches == 2 else logits
 
 
@@ -210,6 +210,6 @@ class _Rescorer:
         places = layout("delay", frames, books).to(codes.device)
         given = inputs_of(arrange(codes, places, network.mask_id), network.mask_id)
         said = self.words.branches(1, rows)
-        x = network.embed(given, range(books))
+        x = network.codes(given, range(books))
         x = network.refine(x, said.read, said.valid, x.new_ones(x.shape[:2], dtype=torch.bool), None)  # [B, S, D]
-        return network.head(x[:, step.level : step.level + frames][masked], step.level)
+        return network.heads(x[:, step.level : step.level + frames][masked], step.level)

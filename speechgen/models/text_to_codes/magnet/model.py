@@ -6,13 +6,11 @@ a delay layout (sampling/autoregressive): the same weights can do both. The pass
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from speechgen.models.text_to_codes.magnet.config import MAGNeTConfig
+from speechgen.nn.codes import CodeEmbedding, CodeHeads
 from speechgen.nn.decoder import DecoderBlock, Sight
 from speechgen.nn.kv_cache import KeyValueCache
 from speechgen.nn.masks import valid_mask
@@ -51,15 +49,13 @@ class MAGNeT(nn.Module):
         super().__init__()
         self.config = config
         books, size = config.num_codebooks, config.codebook_size
-        # One table after another; the last row of each says that the code is masked.
-        self.codes = nn.Embedding(books * (size + 1), config.width)
-        nn.init.normal_(self.codes.weight, std=books**-0.5)
+        self.codes = CodeEmbedding(books, size, config.width)
         self.text = WordEncoder(config) if config.text == "words" else nn.Linear(config.t5_width, config.width)
         self.blocks = nn.ModuleList(
             DecoderBlock(config.width, config.num_heads, config.ff_multiple, config.dropout) for _ in range(config.depth)
         )
         self.norm = nn.LayerNorm(config.width)
-        self.heads = nn.Linear(config.width, books * size, bias=False)  # one head after another
+        self.heads = CodeHeads(books, size, config.width, bias=False)
 
     @property
     def mask_id(self) -> int:
@@ -84,20 +80,14 @@ class MAGNeT(nn.Module):
         """
         levels = range(self.config.num_codebooks)
         x = self.refine(
-            self.embed(codes, levels), self.read(text, text_valid), text_valid, valid_mask(lengths, codes.shape[2]), level
+            self.codes(codes, levels), self.read(text, text_valid), text_valid, valid_mask(lengths, codes.shape[2]), level
         )
-        return torch.cat([self.head(x[wanted[:, each]], each) for each in levels])
+        return torch.cat([self.heads(x[wanted[:, each]], each) for each in levels])
 
     def read(self, text: Tensor, text_valid: Tensor) -> Tensor:
         """Turn words or what T5 makes of them into [B, W, D], zeros where there is none."""
         read: Tensor = self.text(text, text_valid) if isinstance(self.text, WordEncoder) else self.text(text)
         return read * text_valid[..., None]
-
-    def embed(self, codes: Tensor, levels: Sequence[int]) -> Tensor:
-        """Sum the embeddings of codes [B, len(levels), T] of some codebooks: [B, T, D]."""
-        starts = torch.tensor(levels, device=codes.device) * (self.config.codebook_size + 1)
-        embedded: Tensor = self.codes(codes + starts[:, None])
-        return embedded.sum(1)
 
     def refine(
         self,
@@ -121,8 +111,3 @@ class MAGNeT(nn.Module):
             cache.keep(x.shape[1])
         refined: Tensor = self.norm(x)
         return refined
-
-    def head(self, hidden: Tensor, level: int) -> Tensor:
-        """Map [..., D] to logits [..., C] of one codebook."""
-        rows = slice(level * self.config.codebook_size, (level + 1) * self.config.codebook_size)
-        return F.linear(hidden, self.heads.weight[rows])
