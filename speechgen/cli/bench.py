@@ -10,6 +10,7 @@ import typer
 
 from speechgen.cli.bench_e2 import bench_e2
 from speechgen.cli.bench_serve import bench_serve
+from speechgen.cli.bench_tokens import bench_tokens
 from speechgen.cli.bench_waveform import bench_waveform
 from speechgen.cli.console import print_table, progress_bar, use_offline
 from speechgen.core.errors import UserError
@@ -26,6 +27,7 @@ bench = typer.Typer(help="Measure speed and memory on this machine.", no_args_is
 bench.command("serve")(bench_serve)
 bench.command("e2")(bench_e2)
 bench.command("waveform")(bench_waveform)
+bench.command("tokens")(bench_tokens)
 
 
 @bench.callback()

@@ -8,15 +8,11 @@ from __future__ import annotations
 
 import copy
 import json
-import os
-import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -30,6 +26,7 @@ from speechgen.models.text_to_mel.f5_tts.model import F5TTS
 from speechgen.nn.packed import Precision, hasten
 from speechgen.published import f5
 from speechgen.service import published_e2
+from speechgen.service.answering import Ask, answering
 from speechgen.service.machine import describe, using_threads
 
 __all__ = ["FAMILIES", "INSTALL", "E2Bench", "Evaluation", "bench_e2"]
@@ -111,46 +108,9 @@ def bench_e2(
         place = Path(folder)
         if python is None:
             return _measure(family, place, None, frames, runs, progress)
-        with _published(python, family, frames, place) as ask:
+        arguments = (family, str(frames), str(place))
+        with answering(python, published_e2.__file__, arguments, INSTALL) as ask:
             return _measure(family, place, ask, frames, runs, progress)
-
-
-Ask = Callable[[str], dict[str, Any]]
-
-
-@contextmanager
-def _published(python: Path, family: str, frames: int, place: Path) -> Iterator[Ask]:
-    """Start the published code; yields what sends it a line and returns its answer."""
-    threads = str(torch.get_num_threads())
-    environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
-    environment.pop("PYTHONPATH", None)
-    command = [str(python), published_e2.__file__, family, str(frames), str(place)]
-    with (place / "errors").open("w+b") as errors:
-        try:
-            child = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=environment, text=True
-            )
-        except OSError as error:
-            raise UserError(f"cannot run {python} ({error.strerror}): {INSTALL}") from error
-        assert child.stdin is not None and child.stdout is not None
-        stdin, stdout = child.stdin, child.stdout
-
-        def ask(line: str) -> dict[str, Any]:
-            if line:
-                print(line, file=stdin, flush=True)
-            answer = stdout.readline()
-            if not answer:
-                errors.seek(0)
-                last = errors.read().decode(errors="replace").strip().rpartition("\n")[2]
-                raise UserError(f"the published code does not run with {python} ({last[:200]}): {INSTALL}")
-            told: dict[str, Any] = json.loads(answer)
-            return told
-
-        with child:
-            try:
-                yield ask
-            finally:
-                child.terminate()
 
 
 def _measure(family: str, place: Path, ask: Ask | None, frames: int, runs: int, progress: Progress | None) -> E2Bench:
