@@ -27,6 +27,8 @@ MODELS = {
     "acoustic": "e2_tts",
     "vocoder": "vocos",
 }
+SPEAKER, CODEC = "soundstorm", "encodec"
+"""What speaks through codes, in the pipeline `tiny-codes`."""
 READER = "f5_tts"
 """What speaks from characters, in the pipeline `tiny-reader`."""
 OPTIONS = {"semantic": {"blank_bias": 1.0, "max_tokens_per_symbol": 6}, "acoustic": {"steps": 2}}
@@ -76,6 +78,10 @@ def make_home(home: Path) -> Path:
     write_pipeline(home, "tiny")
     save_checkpoint(folders / "tiny-text_to_mel", READER)
     write_reader(home, "tiny-reader")
+    codec = save_checkpoint(folders / "tiny-codec", CODEC)
+    identity = checkpoint.load(codec).generator().identity
+    save_checkpoint(folders / "tiny-speaker", SPEAKER, uses={**uses, "codes": identity})
+    write_codes(home, "tiny-codes")
     (home / "voices").mkdir()
     write_audio(home / "voices" / "buzz.wav", voice_like(3.0), RATE)
     return home
@@ -87,6 +93,21 @@ def write_pipeline(home: Path, name: str, **checkpoints: str) -> Path:
     content |= {"max_characters": 80, "max_tries": 1}
     path = home / "pipelines" / f"{name}.yaml"
     path.parent.mkdir(exist_ok=True)
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return path
+
+
+def write_codes(home: Path, name: str, **checkpoints: str) -> Path:
+    """Write a pipeline that speaks through codes, some of its checkpoints replaced."""
+    names = {slot: f"tiny-{slot}" for slot in ("tokenizer", "semantic", "codec")} | {"acoustic": "tiny-speaker"} | checkpoints
+    content = {
+        "checkpoints": names,
+        "semantic": OPTIONS["semantic"],
+        "acoustic": {"steps": 3},
+        "max_characters": 80,
+        "max_tries": 1,
+    }
+    path = home / "pipelines" / f"{name}.yaml"
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
     return path
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from speechgen.core.config import StrictModel
-from speechgen.core.types import Mel, SemanticTokens
+from speechgen.core.types import CodecTokens, Mel, SemanticTokens
 from speechgen.pipeline.alignment import Alignment
 from speechgen.pipeline.matching import VoiceMatch
 
@@ -28,6 +28,7 @@ class Reference:
         match: moves what the acoustic model makes closer to the voice.
         symbols: phoneme symbols [S] of what it says, for models that read them.
         pace: phones a second, if that is known.
+        codes: of the recording, for models that make codes.
     """
 
     mel: Mel
@@ -38,6 +39,7 @@ class Reference:
     match: VoiceMatch | None = None
     symbols: Tensor | None = None
     pace: float | None = None
+    codes: CodecTokens | None = None
 
     def matched(self, mel: Mel) -> Mel:
         """What the acoustic model made for this voice, moved closer to it."""
@@ -48,6 +50,12 @@ class Reference:
         """The tokens of a reference that was made by stages of tokens."""
         assert self.tokens is not None
         return self.tokens
+
+    @property
+    def needed_codes(self) -> CodecTokens:
+        """The codes of a reference that was made by stages of codes."""
+        assert self.codes is not None
+        return self.codes
 
 
 @dataclass(frozen=True)

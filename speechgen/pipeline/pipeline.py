@@ -10,7 +10,7 @@ another.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any
@@ -27,6 +27,7 @@ from speechgen.pipeline import longform
 from speechgen.pipeline.alignment import Alignment
 from speechgen.pipeline.carriers import Chunk, Options, Reference, Speech
 from speechgen.pipeline.checks import faults
+from speechgen.pipeline.codec_stages import CodecStages
 from speechgen.pipeline.pieces import Piece, cut
 from speechgen.pipeline.prompts import prepare_prompt
 from speechgen.pipeline.speaking import Part, Stages, Task, Voice
@@ -34,6 +35,11 @@ from speechgen.pipeline.stages import PipelineConfig
 from speechgen.text.phonemes import Phonemizer
 
 __all__ = ["Pipeline"]
+
+TOGETHER_SECONDS = 30.0
+"""Turns and prompts of one generation, at USUAL_PACE (SoundStorm, section 4.5)."""
+USUAL_PACE = 15.0
+"""Characters a second."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,7 @@ class Pipeline:
             if name not in readers:
                 raise UserError(f"no model of this pipeline has the option {name}: they have {', '.join(sorted(readers))}")
             chosen[readers[name]][name] = value
-        sings = "pitch" in known["vocoder"].model_fields  # the vocoder moves the pitch itself, and leaves the formants
+        sings = "vocoder" in known and "pitch" in known["vocoder"].model_fields
         if sings and pitch:
             chosen["vocoder"]["pitch"] = pitch
         if seconds is not None and not self.stages.sets_duration:
@@ -150,6 +156,69 @@ class Pipeline:
             if chunk.alignment is not None
         ]
         return Speech(torch.cat([chunk.samples for chunk in chunks]), rate, pieces, warnings, tuple(alignment))
+
+    @property
+    def converses(self) -> bool:
+        """Whether it can speak for several in one generation."""
+        return isinstance(self.stages, CodecStages) and self.stages.speakers > 1
+
+    @torch.inference_mode()
+    def converse(
+        self,
+        texts: Sequence[str],
+        references: Sequence[Reference],
+        *,
+        language: str,
+        seeds: Sequence[int],
+        options: Options,
+        progress: Progress | None = None,
+    ) -> list[Speech] | None:
+        """Speak the turns of a dialogue together, in generations of at most TOGETHER_SECONDS.
+
+        Args:
+            texts: what is said, turn by turn.
+            references: who says it; the same object for the same voice.
+            language: espeak-ng's code.
+            seeds: of each turn; that of the first turn of a generation is also that of its codes.
+            options: from `options()`, of all turns.
+            progress: called with parts of 100 for every turn.
+
+        Returns:
+            A speech for each turn; None if these stages speak for one at a time, or a turn is longer than a piece may be.
+        """
+        stages = self.stages
+        if not isinstance(stages, CodecStages) or len({id(each) for each in references}) > stages.speakers:
+            return None
+        phonemizer = self.prepare(language)
+        pieces = [cut(text, self.config.max_characters, phonemizer.spoken) for text in texts]
+        if any(len(each) != 1 for each in pieces):
+            return None
+        notes: list[list[str]] = [[] for _ in texts]
+        tasks = [
+            Task(
+                piece=replace(piece, index=number),
+                phonemes=torch.tensor(phonemizer.vocabulary.encode(phonemizer(piece.text))),
+                voice=Voice(reference, reference),
+                seed=seed,
+                options=options,
+                report=_reporter(progress, replace(piece, index=number), len(texts)),
+                warn=notes[number].append,
+            )
+            for number, ((piece,), reference, seed) in enumerate(zip(pieces, references, seeds, strict=True))
+        ]
+        spoken = [part for group in _groups(tasks) for part in stages.together(group)]
+        return [self._spoken(*each, language) for each in zip(tasks, spoken, notes, strict=True)]
+
+    def _spoken(self, task: Task, made: Part, notes: list[str], language: str) -> Speech:
+        """Finish a turn: level, edges, what is wrong with it, and where its phones lie."""
+        rate = self.stages.rate
+        found = faults(made.samples, rate, len(task.phonemes), task.options.speed)
+        if found:
+            notes.append(f"{_excerpt(task.piece.text)} is {' and '.join(found)}: try another --seed")
+        level = longform.limit_peaks(normalize_level(made.samples, rate), rate)
+        (part,) = self._edged(iter([replace(made, samples=level)]), task.piece)
+        alignment = self._align(task, language, part)
+        return Speech(part.samples, rate, (task.piece.text,), tuple(notes), () if alignment is None else (alignment,))
 
     def stream(
         self,
@@ -301,6 +370,20 @@ def _reporter(progress: Progress | None, piece: Piece, pieces: int) -> Progress:
             progress(100 * piece.index + 100 * done // max(1, total), 100 * pieces)
 
     return report
+
+
+def _groups(tasks: Sequence[Task]) -> list[list[Task]]:
+    """Consecutive turns that are short enough, with the prompts of those who speak, for one generation."""
+    groups: list[list[Task]] = [[]]
+    for task in tasks:
+        longer = [*groups[-1], task]
+        prompts = {id(each.voice.timbre): each.voice.timbre.seconds for each in longer}
+        said = sum(len(each.piece.text) for each in longer) / (USUAL_PACE * task.options.speed)
+        if groups[-1] and said + sum(prompts.values()) > TOGETHER_SECONDS:
+            groups.append([task])
+        else:
+            groups[-1] = longer
+    return groups
 
 
 def _excerpt(text: str) -> str:

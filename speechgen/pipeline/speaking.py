@@ -23,7 +23,7 @@ from speechgen.pipeline.pieces import Piece
 from speechgen.pipeline.prompts import PreparedPrompt
 from speechgen.text.phonemes import Phonemizer
 
-__all__ = ["Part", "Stages", "Task", "Voice", "render", "slower"]
+__all__ = ["Part", "Stages", "Task", "Voice", "at_pitch", "render", "slower"]
 
 
 @dataclass(frozen=True)
@@ -156,6 +156,10 @@ def render(vocoder: Vocoder, mel: Mel, task: Task, device: torch.device) -> Tens
     """Return the samples [L] of one row of mel on the CPU, their pitch moved."""
     audio = vocoder.generate(mel, options=task.options.models["vocoder"], rng=task.rng("vocoder", device))
     samples = audio.samples[0, : int(audio.lengths[0])].float().cpu()
-    ratio = task.options.ratio
-    # Played faster, as much as it was spoken slower. Rates rounded to 10 Hz keep the filter short.
-    return resample(samples, 10 * round(audio.rate * ratio / 10), audio.rate) if ratio != 1 else samples
+    return at_pitch(samples, audio.rate, task.options.ratio)
+
+
+def at_pitch(samples: Tensor, rate: int, ratio: float) -> Tensor:
+    """Play samples [L], which were spoken slower, `ratio` times faster: their pitch is higher by as much."""
+    # Rates rounded to 10 Hz keep the filter short.
+    return resample(samples, 10 * round(rate * ratio / 10), rate) if ratio != 1 else samples

@@ -17,6 +17,7 @@ from speechgen.core.checkpoint import CheckpointInfo
 from speechgen.core.config import StrictModel, apply_overrides, read_yaml, validate
 from speechgen.core.errors import UserError
 from speechgen.nn.packed import Precision, hasten
+from speechgen.pipeline.codec_stages import CodecStages
 from speechgen.pipeline.hearing import Hear, WordListener
 from speechgen.pipeline.latent_stages import LatentStages
 from speechgen.pipeline.speaking import Stages
@@ -34,6 +35,7 @@ ROLES = {
     "text_to_latents": "text_to_latents",
     "autoencoder": "autoencoders",
     "vocoder": "vocoders",
+    "codec": "codecs",
 }
 """Slot of a pipeline -> role of the model that fits it."""
 NEEDS = (
@@ -44,6 +46,7 @@ NEEDS = (
 """(used, user, what): the user must have been trained with what exactly that checkpoint makes, `uses[what]`."""
 KINDS = (
     ({"tokenizer", "semantic", "acoustic", "vocoder"}, set[str]()),
+    ({"tokenizer", "semantic", "acoustic", "codec"}, set[str]()),
     ({"text_to_mel", "vocoder"}, {"tokenizer"}),
     ({"text_to_latents", "autoencoder", "vocoder"}, {"tokenizer"}),
 )
@@ -55,11 +58,12 @@ class CheckpointNames(StrictModel):
 
     tokenizer: str | None = Field(None, description="audio to semantic tokens; where no model reads tokens it only listens")
     semantic: str | None = Field(None, description="phonemes to semantic tokens")
-    acoustic: str | None = Field(None, description="semantic tokens to mel")
+    acoustic: str | None = Field(None, description="semantic tokens to mel, or to codes")
     text_to_mel: str | None = Field(None, description="characters to mel")
     text_to_latents: str | None = Field(None, description="phonemes to continuous latents")
     autoencoder: str | None = Field(None, description="latents to mel, and back")
-    vocoder: str = Field(description="mel to waveform")
+    vocoder: str | None = Field(None, description="mel to waveform")
+    codec: str | None = Field(None, description="codes to waveform, and back")
 
     @model_validator(mode="after")
     def _check(self) -> CheckpointNames:
@@ -87,7 +91,7 @@ class PipelineConfig(StrictModel):
     prompt_seconds: float = Field(6.0, ge=1.0, le=30.0, description="how much of the reference is used as the prompt")
     match: float = Field(0.0, ge=0, le=1, description="how far each voice's sound is moved to the statistics of its reference")
     max_tries: int = Field(4, ge=1, le=10, description="how often a piece whose sound is faulty is spoken at most")
-    precision: Precision = Field("float32", description="of the products of the model that reads the text: less is faster")
+    precision: Precision = Field("float32", description="of the products of what reads the text or makes codes: less is faster")
     compile: bool = Field(False, description="compile that model into CUDA graphs when it first speaks; for GPUs")
     least_fit: float | None = Field(
         None, le=0, description="least mean log probability of a piece's phones, by the tokenizer; a piece with less is unclear"
@@ -99,9 +103,11 @@ class PipelineConfig(StrictModel):
         given = self.checkpoints.slots
         asked = ("semantic", "acoustic", "text_to_mel", "text_to_latents")
         idle = [slot for slot in asked if slot not in given and getattr(self, slot)]
-        idle += ["precision"] if "precision" in self.model_fields_set and "semantic" in given else []
+        fast = {"text_to_mel", "text_to_latents", "codec"}.intersection(given)
+        idle += ["precision"] if "precision" in self.model_fields_set and not fast else []
         idle += ["compile"] if "compile" in self.model_fields_set and "text_to_mel" not in given else []
-        idle += ["match"] if self.match and "acoustic" not in given else []
+        idle += ["match"] if self.match and not {"acoustic", "vocoder"} <= set(given) else []
+        idle += ["vocoder"] if self.vocoder and "vocoder" not in given else []
         idle += ["least_fit"] if self.least_fit is not None and "tokenizer" not in given else []
         if idle:
             raise ValueError(f"{', '.join(idle)} set what this pipeline of {', '.join(given)} does not have: leave it out")
@@ -140,12 +146,16 @@ def check(folders: Mapping[str, Path]) -> dict[str, CheckpointInfo]:
                 f"it takes {' + '.join(spec.accepts)} and gives {spec.produces}"
             )
     giver = next(slot for slot in ("text_to_mel", "autoencoder", "acoustic") if slot in infos)
-    if "Mel" not in (accepted := infos["vocoder"].accepts):
+    renderer = "codec" if "codec" in infos else "vocoder"
+    wanted = "CodecTokens" if renderer == "codec" else "Mel"
+    gives = "Mel" if giver == "autoencoder" else infos[giver].produces
+    if gives != wanted or (renderer == "vocoder" and wanted not in infos[renderer].accepts):
         raise UserError(
-            f"{folders['vocoder'].name} renders {' + '.join(accepted)}, but {folders[giver].name} gives a Mel: "
-            "choose another vocoder"
+            f"{folders[renderer].name} renders {wanted if renderer == 'codec' else ' + '.join(infos[renderer].accepts)}, but "
+            f"{folders[giver].name} gives a {gives}: choose another {renderer}"
         )
-    _check_mels(folders, infos, giver)
+    if renderer == "vocoder":
+        _check_mels(folders, infos, giver)
     _check_makers(folders, infos)
     for slot in infos.keys() & {"semantic", "text_to_latents"}:
         _check_vocabulary(folders[slot], infos[slot])
@@ -186,6 +196,16 @@ def _check_makers(folders: Mapping[str, Path], infos: Mapping[str, CheckpointInf
             )
 
 
+def _check_codec(folders: Mapping[str, Path], infos: Mapping[str, CheckpointInfo], identity: str) -> None:
+    """Codes name their codec by its weights, which have been read now."""
+    wanted = infos["acoustic"].uses.get("codes")
+    if wanted != identity:
+        raise UserError(
+            f"{folders['acoustic'].name} makes codes of the codec {wanted or 'that it does not name'}, but "
+            f"{folders['codec'].name} is {identity}: choose the codec it was trained with, or train it again"
+        )
+
+
 def load_stages(
     config: PipelineConfig,
     find: Callable[[str], Path],
@@ -214,9 +234,13 @@ def load_stages(
         validate(known, getattr(config, slot), f"{source}: {slot}")
     checkpoints = {slot: checkpoint.load(folder, device) for slot, folder in folders.items()}
     reader = next((slot for slot in ("text_to_mel", "text_to_latents") if slot in folders), None)
-    if reader is not None:
-        hasten(checkpoints[reader].network, config.precision, device, compiled=config.compile)
+    hastened = "acoustic" if "codec" in folders else reader
+    if hastened is not None:
+        hasten(checkpoints[hastened].network, config.precision, device, compiled=config.compile)
     loaded = {slot: each.generator() for slot, each in checkpoints.items()}
+    if "codec" in folders:
+        _check_codec(folders, infos, loaded["codec"].identity)
+        return CodecStages(**loaded, mel=infos["semantic"].mel, options=options, device=device)
     if reader is None:
         speaking = validate(options["acoustic"], config.acoustic, source)
         return TokenStages(

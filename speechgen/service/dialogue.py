@@ -127,7 +127,7 @@ def speak_dialogue(
     seed: int | None = None,
     progress: Progress | None = None,
 ) -> Dialogue:
-    """Speak all turns; each voice is encoded once.
+    """Speak all turns, together where the pipeline can; each voice is encoded once.
 
     Args:
         engine: speaks.
@@ -157,14 +157,7 @@ def speak_dialogue(
     loading = time.perf_counter()
     engine.load(requests[0].pipeline)
     loaded = time.perf_counter()
-    results = []
-    for index, request in enumerate(requests):
-
-        def report(done: int, total: int, base: int = 100 * index) -> None:
-            if progress:
-                progress(base + 100 * done // max(1, total), 100 * len(requests))
-
-        results.append(engine.synthesize(request, report))
+    results = engine.converse(requests, progress) or _one_by_one(engine, requests, progress)
     joined, first = _join(turns, results, gap), results[0]
     result = SynthesisResult(
         samples=joined.samples,
@@ -182,6 +175,18 @@ def speak_dialogue(
         alignment=joined.alignment,
     )
     return Dialogue(result, joined.turns)
+
+
+def _one_by_one(engine: Engine, requests: Sequence[SynthesisRequest], progress: Progress | None) -> list[SynthesisResult]:
+    results = []
+    for index, request in enumerate(requests):
+
+        def report(done: int, total: int, base: int = 100 * index) -> None:
+            if progress:
+                progress(base + 100 * done // max(1, total), 100 * len(requests))
+
+        results.append(engine.synthesize(request, report))
+    return results
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from speechgen.core.errors import UserError
 from speechgen.core.protocols import Autoencoder, Progress, Vocoder
 from speechgen.core.random import generator
 from speechgen.core.types import Waveform
-from speechgen.pipeline.carriers import Chunk, Options, Reference
+from speechgen.pipeline.carriers import Chunk, Options, Reference, Speech
 from speechgen.pipeline.coded import CodedVocoder
 from speechgen.pipeline.longform import limit_peaks
 from speechgen.pipeline.pipeline import Pipeline
@@ -105,6 +105,38 @@ class Engine:
             tempo=job.tempo,
             progress=progress,
         )
+        return self._result(request, job, speech)
+
+    def converse(self, requests: Sequence[SynthesisRequest], progress: Progress | None = None) -> list[SynthesisResult] | None:
+        """Speak the turns of a dialogue, of one pipeline, in few generations; None if it speaks for one at a time.
+
+        Args:
+            requests: one for each turn, which differ in text, voice and seed.
+            progress: called with (done, total).
+
+        Raises:
+            UserError: something that was given cannot be used.
+        """
+        if not self.load(requests[0].pipeline).converses:
+            return None
+        jobs = [self._prepare(request) for request in requests]
+        first, started = jobs[0], time.perf_counter()
+        spoken = first.pipeline.converse(
+            [request.text for request in requests],
+            [job.reference for job in jobs],
+            language=first.language,
+            seeds=[job.seed for job in jobs],
+            options=first.options,
+            progress=progress,
+        )
+        if spoken is None:
+            return None
+        seconds = (time.perf_counter() - started) / len(jobs)
+        made = [self._result(*each) for each in zip(requests, jobs, spoken, strict=True)]
+        return [replace(result, synthesis_seconds=seconds) for result in made]
+
+    def _result(self, request: SynthesisRequest, job: _Job, speech: Speech) -> SynthesisResult:
+        """What was spoken, and how."""
         return SynthesisResult(
             samples=speech.samples,
             rate=speech.rate,

@@ -143,7 +143,8 @@ def _fits(voice: StoredVoice, pipeline: Pipeline) -> bool:
     """Whether the pipeline speaks from tokens, and would make the same."""
     info = voice.info
     same = (info.mel, info.prompt_seconds) == (pipeline.stages.mel, pipeline.config.prompt_seconds)
-    speaks_from_tokens = pipeline.config.checkpoints.semantic is not None
+    names = pipeline.config.checkpoints
+    speaks_from_tokens = names.semantic is not None and names.codec is None  # codes are not stored with a voice
     return same and speaks_from_tokens and all(getattr(info, key) == value for key, value in _made_by(pipeline).items())
 
 

@@ -1,0 +1,138 @@
+"""Stages that speak through codes: phonemes -> semantic tokens -> a codec's codes in the prompt's voice -> waveform.
+
+The codec decodes what was made behind the end of the prompt, so that it begins as if it had gone on. Several turns of a
+dialogue can be made in one generation, in which each speaker hears what the others say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from speechgen.audio.spectrogram import mel_spectrogram
+from speechgen.core.config import StrictModel
+from speechgen.core.errors import UserError
+from speechgen.core.protocols import AcousticCodesModel, Codec, DialogueModel, SemanticModel, SemanticTokenizer
+from speechgen.core.types import CodecTokens, MelSettings, SemanticTokens, Text
+from speechgen.pipeline.carriers import Options, Reference
+from speechgen.pipeline.prompts import PreparedPrompt
+from speechgen.pipeline.speaking import Part, Task, at_pitch, slower
+from speechgen.text.phonemes import Phonemizer
+
+__all__ = ["CodecStages"]
+
+SHARE_SEMANTIC, SHARE_ACOUSTIC = 30, 60
+"""Parts of 100 that the stages take of a piece's progress."""
+CONTEXT_SECONDS = 1.0
+"""How much of the prompt is decoded before what is to be heard."""
+
+
+@dataclass(frozen=True)
+class CodecStages:
+    """Four models; see `speaking.Stages` for what they promise together."""
+
+    tokenizer: SemanticTokenizer
+    semantic: SemanticModel
+    acoustic: AcousticCodesModel
+    codec: Codec
+    mel: MelSettings
+    options: Mapping[str, type[StrictModel]]
+    device: torch.device
+    reads_transcripts: bool = False
+    sets_duration: bool = False
+
+    @property
+    def rate(self) -> int:
+        """Samples per second."""
+        return self.codec.sample_rate
+
+    @property
+    def models(self) -> dict[str, object]:
+        """By slot."""
+        return {name: getattr(self, name) for name in ("tokenizer", "semantic", "acoustic", "codec")}
+
+    @property
+    def speakers(self) -> int:
+        """How many can speak in one generation."""
+        return getattr(self.acoustic, "speakers", 1)
+
+    def reference(self, prompt: PreparedPrompt, transcript: str | None, phonemizer: Phonemizer, name: str) -> Reference:
+        """Encode a recording; what it says is in its tokens."""
+        audio = prompt.audio.to(self.device)
+        return Reference(
+            mel_spectrogram(audio, self.mel),
+            audio.seconds,
+            prompt.warnings,
+            tokens=self.tokenizer.encode(audio),
+            codes=self.codec.encode(audio),
+        )
+
+    def room(self, reference: Reference, options: Options, max_characters: int) -> int:
+        """The prompt leaves the same room to every text."""
+        return max_characters
+
+    def whole(self, task: Task) -> Part:
+        """Run the three models over a piece."""
+        timbre, tokens = task.voice.timbre, self._tokens(task)
+        if tokens.ids.shape[1] == 0:
+            return Part(torch.zeros(0), tokens=tokens)
+        codes = self.acoustic.generate(
+            tokens,
+            timbre.needed_codes,
+            timbre.needed_tokens,
+            options=task.options.models["acoustic"],
+            rng=task.rng("acoustic", self.device),
+            progress=task.share(SHARE_SEMANTIC, SHARE_ACOUSTIC),
+        )
+        return self._heard(task, tokens, codes)
+
+    def together(self, tasks: Sequence[Task]) -> list[Part]:
+        """Speak the turns of a dialogue, one task each, in one generation; voices are told apart by their references.
+
+        Raises:
+            UserError: there are more voices than the model holds apart.
+        """
+        voices = list({id(task.voice.timbre): task.voice.timbre for task in tasks}.values())
+        if len(voices) > self.speakers:
+            raise UserError(
+                f"this pipeline speaks for {self.speakers} in one generation, not for {len(voices)}: speak turn by turn"
+            )
+        numbers = [next(n for n, voice in enumerate(voices) if voice is task.voice.timbre) for task in tasks]
+        said = [self._tokens(task) for task in tasks]
+        made = cast(DialogueModel, self.acoustic).converse(
+            list(zip(numbers, said, strict=True)),
+            [voice.needed_codes for voice in voices],
+            [voice.needed_tokens for voice in voices],
+            options=tasks[0].options.models["acoustic"],
+            rng=tasks[0].rng("acoustic", self.device),
+            progress=tasks[0].share(SHARE_SEMANTIC, SHARE_ACOUSTIC),
+        )
+        return [self._heard(*each) for each in zip(tasks, said, made, strict=True)]
+
+    def spans(self, task: Task) -> None:
+        """All codes of a piece are made at once: there is nothing to hand on before."""
+
+    def _tokens(self, task: Task) -> SemanticTokens:
+        ids: Tensor = task.phonemes[None].to(self.device)
+        return self.semantic.generate(
+            Text(ids, torch.tensor([ids.shape[1]], device=ids.device)),
+            task.voice.tempo.mel,
+            options=slower(task.options, "semantic"),
+            rng=task.rng("semantic", self.device),
+            progress=task.share(0, SHARE_SEMANTIC),
+        )
+
+    def _heard(self, task: Task, tokens: SemanticTokens, codes: CodecTokens) -> Part:
+        """Decode the codes behind the end of their prompt."""
+        prompt = task.voice.timbre.needed_codes
+        context = min(prompt.ids.shape[2], round(CONTEXT_SECONDS * codes.rate))
+        before = prompt.ids[:, : codes.ids.shape[1], prompt.ids.shape[2] - context :]
+        ids = torch.cat((before, codes.ids), dim=2)
+        joined = replace(codes, ids=ids, lengths=torch.full_like(codes.lengths, ids.shape[2]))
+        samples = self.codec.decode(joined).samples[0][round(context * self.rate / codes.rate) :]
+        spoken = at_pitch(samples.float().cpu(), self.rate, task.options.ratio)
+        return Part(spoken, tokens=replace(tokens, rate=tokens.rate * task.options.ratio))
