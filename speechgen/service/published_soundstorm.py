@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 
-def build(sizes: dict[str, int]) -> torch.nn.Module:
+def build(sizes: dict[str, int]) -> Any:
     """Return the network, of one residual stream as in the paper, with random weights."""
     # Codecs, text models and training lie beside it; their packages are not needed here.
     for name, classes in {
@@ -41,7 +41,13 @@ def build(sizes: dict[str, int]) -> torch.nn.Module:
         "num_residual_streams": 1,
     }
     wrapped = ConformerWrapper(codebook_size=sizes["codebook_size"], num_quantizers=sizes["num_codebooks"], conformer=conformer)
-    network: torch.nn.Module = SoundStorm(wrapped, steps=sizes["steps"], num_semantic_token_ids=sizes["num_tokens"])
+    rates = {"target_sample_hz": 24000, "downsample_factor": 512}  # it takes semantic tokens only if it is told theirs
+    network = SoundStorm(
+        wrapped,
+        steps=sizes["steps"],
+        num_semantic_token_ids=sizes["num_tokens"],
+        **{f"{kind}_{name}": value for kind in ("wav2vec", "codec") for name, value in rates.items()},
+    )
     return network.eval()
 
 

@@ -35,7 +35,7 @@ def test_an_installed_wheel_is_read_from_the_folders_beside_the_package(monkeypa
     monkeypatch.setenv("SPEECHGEN_HOME", str(tmp_path / "none"))
     monkeypatch.setattr(catalog, "__file__", str(site / "speechgen" / "service" / "catalog.py"))
     assert catalog.find_checkpoint("tiny-vocoder").is_relative_to(site)
-    assert set(catalog.pipelines()) == {"tiny", "tiny-reader"}
+    assert set(catalog.pipelines()) == {"tiny", "tiny-reader", "tiny-codes"}
     assert catalog.default_voice().name == "buzz"
 
 

@@ -6,6 +6,7 @@ import torch
 from speechgen.audio.io import write_audio
 from speechgen.core.errors import UserError
 from speechgen.pipeline.alignment import Alignment
+from speechgen.pipeline.codec_stages import CodecStages
 from speechgen.pipeline.pipeline import Pipeline
 from speechgen.service.dialogue import GAP_SECONDS, Turn, _join, read_script, speak_dialogue
 from speechgen.service.engine import Engine
@@ -105,3 +106,15 @@ def test_what_cannot_be_used_is_refused_before_loading(speakers, monkeypatch, tm
         speak({**speakers, "B": "buz"})
     with pytest.raises(UserError, match="no such audio file"):
         speak({**speakers, "B": str(tmp_path / "none.wav")})
+
+
+def test_a_pipeline_through_codes_speaks_all_turns_in_one_generation(speakers, monkeypatch):
+    calls = []
+    together = CodecStages.together
+    monkeypatch.setattr(CodecStages, "together", lambda self, tasks: (calls.append(len(tasks)), together(self, tasks))[1])
+    spoken = speak_dialogue(Engine("cpu"), TURNS, speakers, options={"pipeline": "tiny-codes"}, seed=3)
+    assert calls == [3] and [turn.speaker for turn in spoken.turns] == ["A", "B", "A"]
+    assert all(one.end <= two.start for one, two in zip(spoken.turns, spoken.turns[1:], strict=False))
+    assert spoken.result.samples.isfinite().all() and spoken.result.pipeline == "tiny-codes"
+    again = speak_dialogue(Engine("cpu"), TURNS, speakers, options={"pipeline": "tiny-codes"}, seed=3)
+    assert torch.equal(spoken.result.samples, again.result.samples)
