@@ -70,7 +70,11 @@ def build(page: Page) -> None:
             count=int(data[count]),
             seconds=float(data[seconds]),
             prime=checked_recording(Path(data[prime])) if data[prime] else None,
-            changes=tuple(f"{control.label.lower().replace('-', '_')}={data[control]}" for control in options),
+            changes=tuple(
+                f"{control.label.lower().replace('-', '_')}={data[control]}"
+                for control in options
+                if data[control] != control.value
+            ),
             seed=secrets.randbelow(LARGEST_SEED) if given is None else int(given),
         )
         job = page.queue.run(_Work(request, folder))

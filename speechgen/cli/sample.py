@@ -23,6 +23,9 @@ def sample(
     oversample: Annotated[
         float | None, typer.Option("--oversample", help="Draw so many times the clips, leave out the least likely.")
     ] = None,
+    more: Annotated[
+        list[str] | None, typer.Option("--set", help="Change another option of the model: --set engine=eager; repeatable.")
+    ] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the clips.")] = Path("samples"),
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Same seed, same bytes.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
@@ -32,7 +35,7 @@ def sample(
     from speechgen.service.waveforms import SampleRequest, draw_clips
 
     options = {"temperature": temperature, "top_p": top_p, "oversample": oversample}
-    changes = [f"{name}={value}" for name, value in options.items() if value is not None]
+    changes = [f"{name}={value}" for name, value in options.items() if value is not None] + (more or [])
     with progress_bar("drawing", quiet=quiet) as progress:
         clips = draw_clips(SampleRequest(model, count, seconds, prime, changes, seed), out, progress)
     for line in () if quiet else clips.notes:

@@ -134,6 +134,7 @@ def _presets() -> dict[str, _Contender]:
 
 
 def _named(name: str) -> _Contender:
+    waveforms.load_autoregressive(name)
     loaded = waveforms.load_checkpoint(name)
     return _Contender(loaded.generator(), _size(loaded.network), f"{name}: {loaded.info.model}")
 

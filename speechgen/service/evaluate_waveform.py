@@ -118,7 +118,7 @@ def measure_waveforms(
     found, classifiers, predicted = {}, dict[int, DigitClassifier](), dict[tuple[int, str], float]()
     for number, name in enumerate(chosen):
         base, changes = split_name(name)
-        model, options = waveforms.load(base, changes)
+        model, options = waveforms.load_autoregressive(base, changes)
         kind = model.sample_rate, model.quantizer
         if kind not in predicted:
             predicted[kind] = _mean(prediction_bits(audio, *kind), audio)  # type: ignore[arg-type]

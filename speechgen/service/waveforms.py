@@ -21,7 +21,7 @@ from speechgen.core.types import Waveform
 from speechgen.service import catalog
 from speechgen.service.results import provenance
 
-__all__ = ["Clips", "SampleRequest", "draw_clips", "load", "load_checkpoint", "read_prime"]
+__all__ = ["Clips", "SampleRequest", "draw_clips", "load", "load_autoregressive", "load_checkpoint", "read_prime"]
 
 TOGETHER_SECONDS = 30.0
 """Longer clips are drawn one after another, straight into their files: memory does not grow with them."""
@@ -78,6 +78,18 @@ def load(name: str, changes: Sequence[str] = ()) -> tuple[AutoregressiveModel, S
     return model, options
 
 
+def load_autoregressive(name: str, changes: Sequence[str] = ()) -> tuple[AutoregressiveModel, StrictModel]:
+    """The same for a model that draws sample by sample and knows likelihoods.
+
+    Raises:
+        UserError: as `load`, or it is of another kind.
+    """
+    model, options = load(name, changes)
+    if not hasattr(model, "bits"):
+        raise UserError(f"{name} does not draw sample by sample and knows no likelihoods: give a model that does")
+    return model, options
+
+
 def load_checkpoint(name: str) -> checkpoint.Loaded:
     """Load the checkpoint of a waveform model.
 
@@ -125,6 +137,10 @@ def draw_clips(request: SampleRequest, out: Path, progress: Progress | None = No
         drawn = model.generate(request.count, samples, prime, options=options, rng=generator(seed, "sample"), progress=progress)
         for path, row in zip(paths, drawn.samples, strict=True):
             write_audio(path, row, model.sample_rate, comment=comment)
+    elif not hasattr(model, "stream"):
+        raise UserError(
+            f"{name} makes its waveforms as a whole, {TOGETHER_SECONDS:g} s at most: ask for less than {request.seconds:g}"
+        )
     else:
         for number, path in enumerate(paths):
             pieces = model.stream(samples, prime, options=options, rng=generator(seed, "sample", number))
