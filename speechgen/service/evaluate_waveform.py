@@ -19,12 +19,8 @@ from speechgen.core.config import StrictModel
 from speechgen.core.errors import UserError
 from speechgen.core.protocols import AutoregressiveModel, Progress
 from speechgen.core.random import generator
-from speechgen.core.types import Waveform
-from speechgen.data.decode import AUDIO_PRODUCER, RATE, stored_samples
-from speechgen.data.digits import DIGITS
-from speechgen.data.features import FeatureStore, producer_hash
-from speechgen.data.prepare import load_cuts
-from speechgen.evaluation.digits import DigitClassifier, accuracy, recognise, train_classifier
+from speechgen.core.types import MelSettings, Waveform
+from speechgen.evaluation.digits import DIGITS, DigitClassifier, accuracy, recognise, train_classifier
 from speechgen.evaluation.prediction import prediction_bits
 from speechgen.service import catalog, waveforms
 from speechgen.service.vocoders import split_name
@@ -32,6 +28,8 @@ from speechgen.service.vocoders import split_name
 __all__ = ["WaveformFigures", "WaveformReport", "measure_waveforms"]
 
 CLIP_SECONDS = 1.0
+RATE = MelSettings().sample_rate
+"""Of prepared audio."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +139,10 @@ def measure_waveforms(
 
 def _clips(folder: Path, limit: int = 0) -> tuple[list[Tensor], list[str]]:
     """Stored audio [L] at 24 kHz and texts of a prepared split."""
+    from speechgen.data.decode import AUDIO_PRODUCER, stored_samples  # they need the extra `train`
+    from speechgen.data.features import FeatureStore, producer_hash
+    from speechgen.data.prepare import load_cuts
+
     cuts = list(load_cuts(folder))[: limit or None]
     store = FeatureStore(folder / "features" / f"audio-{producer_hash(AUDIO_PRODUCER)}")
     return [stored_samples(store, cut.id) for cut in cuts], [cut.supervisions[0].text or "" for cut in cuts]

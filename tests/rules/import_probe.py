@@ -20,7 +20,7 @@ from typing import Any
 
 LIBRARIES = (
     "torch", "torchaudio", "numpy", "soundfile", "pydantic", "lightning.fabric", "torch.utils.tensorboard", "lhotse", "fastapi",
-    "uvicorn", "prometheus_client",
+    "uvicorn", "prometheus_client", "numba",
 )  # fmt: skip
 EXTRAS = (
     "gradio",
