@@ -15,10 +15,10 @@ from pathlib import Path
 from speechgen.core.errors import UserError
 from speechgen.data.corpora import EmptySplitError
 from speechgen.data.decode import Utterance
+from speechgen.text.english_numbers import DIGITS
 
-__all__ = ["DIGITS", "DIGIT_CORPORA", "read_digits"]
+__all__ = ["DIGIT_CORPORA", "read_digits"]
 
-DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 FSDD_TEST, FSDD_VALID = range(0, 5), range(5, 8)
 SHORTEST_SECONDS = 0.1
 """A spoken digit may be short."""

@@ -13,10 +13,8 @@ from speechgen.audio.spectrogram import log_mel
 from speechgen.core.protocols import Progress
 from speechgen.core.types import MelSettings
 
-__all__ = ["DIGITS", "DigitClassifier", "Recognised", "accuracy", "recognise", "train_classifier"]
+__all__ = ["DigitClassifier", "Recognised", "accuracy", "recognise", "train_classifier"]
 
-DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-"""Their words, as texts of a corpus say them."""
 SECONDS = 1.0
 """Clips are cut or filled up to this."""
 CONFIDENT = 0.8

@@ -20,10 +20,11 @@ from speechgen.core.errors import UserError
 from speechgen.core.protocols import AutoregressiveModel, Progress
 from speechgen.core.random import generator
 from speechgen.core.types import MelSettings, Waveform
-from speechgen.evaluation.digits import DIGITS, DigitClassifier, accuracy, recognise, train_classifier
+from speechgen.evaluation.digits import DigitClassifier, accuracy, recognise, train_classifier
 from speechgen.evaluation.prediction import prediction_bits
 from speechgen.service import catalog, waveforms
 from speechgen.service.vocoders import split_name
+from speechgen.text.english_numbers import DIGITS
 
 __all__ = ["WaveformFigures", "WaveformReport", "measure_waveforms"]
 

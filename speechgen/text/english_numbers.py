@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from unicode_rbnf import RbnfEngine
 
-__all__ = ["Numbers", "from_roman", "spell_digits"]
+__all__ = ["DIGITS", "Numbers", "from_roman", "spell_digits"]
 
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _LONGEST_NUMBER = 15
 """Digits; what has more is read digit by digit."""
 _GROUPS = ("", " thousand", " million", " billion", " trillion")
