@@ -145,6 +145,29 @@ def test_gan_tts_learns_from_phones_and_pitch_too(prepared, tmp_path):
     assert checkpoint.read_info(tmp_path / "checkpoint").accepts == ("LinguisticFeatures",)
 
 
+def test_ardit_is_distilled_from_its_teacher_and_a_resumed_run_finds_it_again(prepared, tmp_path):
+    """An interrupted run ends with the weights of an uninterrupted one, though the teacher is given to its first half alone."""
+    run(load_recipe(SMOKE["ardit"], ["trainer.steps=3"]), prepared, tmp_path / "teacher")
+    settings = ["objective.distill=true", "objective.teacher_steps=2", "objective.teacher_guidance=1.0"]
+    settings += ["objective.regression_every=2", "optim.critic.learning_rate=0.001"]
+
+    def distil(steps: int, out: str, init: Path | None):
+        loaded = load_recipe(SMOKE["ardit"], [*settings, f"trainer.steps={steps}"])
+        folders = {"data_folders": [prepared], "validation_folders": [prepared]}
+        train(loaded, out=tmp_path / out, device="cpu", init=init, resume="auto", progress="none", **folders)
+        return load_file(tmp_path / out / "last" / "model.safetensors")
+
+    teacher = tmp_path / "teacher" / "checkpoint"
+    whole = distil(4, "whole", teacher)
+    distil(2, "parts", teacher)
+    resumed = distil(4, "parts", None)
+    assert all(torch.equal(value, resumed[key]) for key, value in whole.items())
+    taught = load_file(teacher / "model.safetensors")
+    assert whole.keys() == taught.keys() and any(not torch.equal(value, taught[key]) for key, value in whole.items())
+    made = checkpoint.load(tmp_path / "whole" / "checkpoint")
+    assert System("ardit", made.spec, made.config, made.network).generate().isfinite().all()
+
+
 @pytest.mark.parametrize(
     ("name", "setting", "said"),
     [
