@@ -112,7 +112,10 @@ class MultiResolutionDiscriminator(nn.Module):
 
 
 class _StftDiscriminator(nn.Module):
-    """One window length: convolutions of 3 frames by 9 bins, dilated in time by 1, 2 and 4 (EnCodec, figure 2)."""
+    """One window length: convolutions of 3 frames by 9 bins, dilated in time by 1, 2 and 4 (EnCodec, figure 2).
+
+    Differs from paper: spectra are not divided by the norm of the window, so that those of speech are of about one.
+    """
 
     def __init__(self, n_fft: int, channels: int) -> None:
         super().__init__()
@@ -126,7 +129,6 @@ class _StftDiscriminator(nn.Module):
     def forward(self, samples: Tensor) -> Judgement:
         window = torch.hann_window(self.n_fft, device=samples.device)
         spectrum = torch.stft(samples, self.n_fft, self.n_fft // 4, window=window, center=False, return_complex=True)
-        spectrum = spectrum / window.square().sum().sqrt()
         x = torch.view_as_real(spectrum).permute(0, 3, 2, 1)  # [B, 2, frames, bins]
         x = x.contiguous(memory_format=torch.channels_last)  # on a CPU twice as fast
         features = []

@@ -161,12 +161,12 @@ def trained(**changes: object) -> tuple[EncodecObjective, Batch]:
 
 
 def test_quantiser_and_discriminators_join_when_it_is_their_time():
-    objective, rows = trained(quantize_start=2, adversarial_start=3)
+    objective, rows = trained(quantize_start=2, adversarial_start=3, adversarial_lead=1)
     seen = []
-    for step in range(4):
-        parts = [update.part for update in objective.updates(rows, step, generator(step))]
-        seen.append((len(parts), int(objective.quantizer.updates)))
-    assert seen == [(1, 0), (1, 0), (1, 2), (2, 3)]
+    for step in range(5):
+        *judges, codec = objective.updates(rows, step, generator(step))
+        seen.append((len(judges), "adversarial" in codec.metrics, int(objective.quantizer.updates)))
+    assert seen == [(0, False, 0), (0, False, 0), (0, False, 2), (1, False, 3), (1, True, 4)]
 
 
 def test_codebooks_move_after_the_optimiser_has_stepped():

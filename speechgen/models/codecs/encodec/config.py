@@ -93,6 +93,8 @@ class EncodecObjectiveConfig(StrictModel):
     commitment_weight: float = Field(1.0, ge=0, description="weight of the commitment loss, which is not balanced")
     quantize_start: int = Field(0, ge=0, description="steps without quantiser, before its codebooks are made from a batch")
     adversarial_start: int = Field(0, ge=0, description="steps without discriminators")
+    # Differs from paper: balanced, what untrained discriminators say would weigh as much as what trained ones do.
+    adversarial_lead: int = Field(0, ge=0, description="steps that discriminators learn before the codec hears of them")
     fewer_codebooks: float = Field(0.5, ge=0, le=1, description="rows that use a random number of codebooks instead of all")
     codebook_decay: float = Field(0.99, gt=0, lt=1, description="decay of the running means that codebooks are")
     gain_db: float = Field(0.0, ge=0, description="crops are made louder or softer by at most this")

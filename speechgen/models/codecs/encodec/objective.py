@@ -41,12 +41,12 @@ class EncodecObjective:
             with torch.no_grad():
                 self.quantizer.learn(self.parts["network"](real).latent, rng=rng)
         coded: Coded = self.parts["network"](real, levels, quantized)
-        adversarial = step >= self.weights.adversarial_start
-        if adversarial:
+        start = self.weights.adversarial_start
+        if step >= start:
             judged = self.parts["discriminator"](torch.cat((real, coded.samples.detach())))
             loss = judged_pairs(judged)
             yield Update("discriminator", loss, {"discriminator": loss.detach()})
-        yield self._codec_update(real, coded, quantized, adversarial)
+        yield self._codec_update(real, coded, quantized, step >= start + self.weights.adversarial_lead)
         if quantized:
             self.quantizer.learn(coded.latent, levels, rng=rng)
 
