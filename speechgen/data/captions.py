@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import soundfile
 
-from speechgen.data.corpora import EmptySplitError, Making, split_of
+from speechgen.data.corpora import EmptySplitError, Making, source_of, split_of
 from speechgen.data.decode import Utterance
 
 __all__ = ["PHRASES", "caption", "described"]
@@ -61,7 +61,7 @@ def described(utterances: Sequence[Utterance], making: Making) -> list[Utterance
     Raises:
         EmptySplitError: none is for it.
     """
-    kept = [one for one in utterances if split_of(re.sub(r"[-_ ]?[A-Za-z]$", "", one.id), HELD_OUT_PERCENT) == making.split]
+    kept = [one for one in utterances if split_of(source_of(one.id), HELD_OUT_PERCENT) == making.split]
     if not kept:
         raise EmptySplitError(f"no recording is for {making.split}: there are only {len(utterances)}")
     return [window for one in kept for window in _windows(one, making)]

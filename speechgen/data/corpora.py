@@ -12,6 +12,7 @@ import csv
 import hashlib
 import inspect
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from lhotse import recipes
 from speechgen.core.errors import UserError, unknown
 from speechgen.data.decode import Utterance
 
-__all__ = ["SPLITS", "EmptySplitError", "Making", "lhotse_corpora", "read_folder", "read_lhotse", "split_of"]
+__all__ = ["SPLITS", "EmptySplitError", "Making", "lhotse_corpora", "read_folder", "read_lhotse", "source_of", "split_of"]
 
 _FILE_COLUMNS = ("file", "audio", "path", "audio_file", "file_name")
 _TEXT_COLUMNS = ("text", "transcript", "sentence", "normalized_text")
@@ -62,6 +63,11 @@ class Making:
     def share_of_hours(self) -> float:
         """Hours to make of this split."""
         return self.hours * SHARES[self.split]
+
+
+def source_of(name: str) -> str:
+    """Return what a recording was cut from, by its name: those that differ in a last letter alone are of one source."""
+    return re.sub(r"[-_ ]?[A-Za-z]$", "", name)
 
 
 def split_of(name: str, percent: int) -> str:

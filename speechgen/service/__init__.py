@@ -17,7 +17,8 @@ voices     stored voices, and the voice of a request
 devices    names of devices, and what is really there
 bench      how fast a pipeline speaks here, beside another system; bench_vocoders: how fast vocoders render
 peers      the other systems; machine: time, peak and memory of this one
-evaluate   figures of pipelines and tokenizers; evaluate_edit: of speech editing
+evaluate   figures of pipelines and tokenizers; evaluate_edit: of speech editing;
+           evaluate_sounds: of generated sounds
 vocoders   vocoders by name, side by side
 doctor     is everything here that speaking needs
 page       finds the web page

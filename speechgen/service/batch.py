@@ -91,9 +91,10 @@ def run_batch(
 def _speak(engine: Engine, row: Row, out_dir: Path) -> dict[str, Any]:
     """Speak or compose one row and return its line of the manifest."""
     entry: dict[str, Any] = {"row": row.number, "path": row.path, "row_sha256": row.digest}
-    path = out_dir / row.path
+    path, request = out_dir / row.path, row.request
+    if isinstance(request, MusicRequest):
+        entry["prompt"] = request.prompt
     try:
-        request = row.request
         result = engine.compose(request) if isinstance(request, MusicRequest) else engine.synthesize(request)
         path.parent.mkdir(parents=True, exist_ok=True)
         result.save(path)

@@ -3,6 +3,8 @@
     finished   row path row_sha256 seed seconds rtf sha256 warnings
     failed     row path row_sha256 error
 
+Those of music have their prompt besides.
+
 A line is written at once and only after its file is whole; a line that a sudden end cut off is ignored.
 """
 
