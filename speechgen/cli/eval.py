@@ -1,4 +1,4 @@
-"""`speechgen eval`: figures of a pipeline, of speech editing, of vocoders, of codecs or of a tokenizer."""
+"""`speechgen eval`: figures of a pipeline, of editing, of vocoders, of codecs, of sounds or of a tokenizer."""
 
 from __future__ import annotations
 
@@ -17,22 +17,23 @@ if TYPE_CHECKING:
     from speechgen.service.evaluate import PipelineReport, TokenizerReport
     from speechgen.service.evaluate_edit import EditReport
     from speechgen.service.evaluate_lengths import LengthReport
+    from speechgen.service.evaluate_sounds import SoundReport
     from speechgen.service.evaluate_waveform import WaveformReport
     from speechgen.service.stages import StageReport
     from speechgen.service.vocoders import VocoderReport
 
     _Copies = VocoderReport | CodecReport | EditReport
-    _Report = PipelineReport | TokenizerReport | StageReport | _Copies | WaveformReport | LengthReport
+    _Report = PipelineReport | TokenizerReport | StageReport | _Copies | WaveformReport | LengthReport | SoundReport
 
 __all__ = ["evaluate"]
 
 _Paths, _Texts = list[Path] | None, list[str] | None
-_What = Literal["vocoders", "codec", "edit", "waveform", "lengths"]
+_What = Literal["vocoders", "codec", "edit", "waveform", "lengths", "sounds"]
 
 
 def evaluate(
     what: Annotated[
-        _What | None, typer.Argument(help="vocoders, codec, edit: --audio; waveform: --data; lengths: how texts end.")
+        _What | None, typer.Argument(help="vocoders, codec, edit, sounds: --audio; waveform: --data; lengths: of texts.")
     ] = None,
     pipeline: Annotated[str, typer.Option("--pipeline", help="Name, or path of a pipeline's YAML.")] = "default",
     sentences: Annotated[Path | None, typer.Option("--sentences", help="One sentence a line; default: 20 built in.")] = None,
@@ -46,6 +47,7 @@ def evaluate(
     model: Annotated[_Texts, typer.Option("--model", help="A waveform model; repeatable. Default: all installed.")] = None,
     count: Annotated[int, typer.Option("--count", min=1, help="Clips that each waveform model draws.")] = 100,
     audio: Annotated[Path | None, typer.Option("--audio", help="Folder of recordings; with metadata, for edit.")] = None,
+    real: Annotated[_Paths, typer.Option("--real", help="Folder of labelled recordings, for sounds; repeatable.")] = None,
     tokenizer: Annotated[str | None, typer.Option("--tokenizer", help="Measure this tokenizer's tokens in --data.")] = None,
     data: Annotated[Path | None, typer.Option("--data", help="Prepared corpus: its tokens; for waveform, with test/.")] = None,
     stages: Annotated[Path | None, typer.Option("--stages", help="Folder: what each stage loses of its voices.")] = None,
@@ -60,6 +62,8 @@ def evaluate(
     """Measure a pipeline (WER, similarity, opinion, speed), editing, vocoders or codecs (PESQ, MCD …), a tokenizer (purity)."""
     if what == "waveform":
         return _evaluate_waveforms(model or [], data, count, limit, seed, out, as_json, quiet)
+    if what == "sounds" or real:
+        return _evaluate_sounds(what, audio, real, out, as_json, quiet)
     copied = (None if what == "lengths" else what) or ("vocoders" if vocoder else "codec" if codec else None)
     _check(copied is not None, audio, tokenizer, data)
     _check_changes(changes, copied)
@@ -103,6 +107,20 @@ def _evaluate_waveforms(
 
     with progress_bar("measuring", quiet=quiet) as progress:
         report = measure_waveforms(models, data, count=count, limit=limit, seed=seed, save_to=out, progress=progress)
+    _deliver(report, out, as_json)
+
+
+def _evaluate_sounds(
+    what: _What | None, audio: Path | None, real: _Paths, out: Path | None, as_json: bool, quiet: bool
+) -> None:
+    if what != "sounds" or audio is None or not real:
+        raise UserError("sounds, --audio and --real belong together: speechgen eval sounds --audio CLIPS --real RECORDINGS")
+    _make_folder(out)
+
+    from speechgen.service.evaluate_sounds import measure_sounds
+
+    with progress_bar("measuring", quiet=quiet) as progress:
+        report = measure_sounds(audio, real, progress)
     _deliver(report, out, as_json)
 
 

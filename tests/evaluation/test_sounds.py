@@ -109,7 +109,7 @@ def test_the_manifest_of_music_tells_the_prompts(real, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["sounds"], "--audio belong together"),
+        (["sounds"], "--audio and --real belong together"),
         (["sounds", "--audio", "clips"], "--real belong together"),
         (["--real", "real"], "--real belong together"),
         (["sounds", "--audio", "none", "--real", "none"], "no such folder"),
