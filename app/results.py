@@ -61,6 +61,7 @@ def delivered(
     *,
     halt: str = "",
     first_seconds: float = 0.0,
+    name: str = "speech",
 ) -> Iterator[dict[Any, Any]]:
     """Yield the updates that show a result: what is heard first, then the picture.
 
@@ -72,9 +73,10 @@ def delivered(
         told: the sentence that says so.
         halt: token of sound whose player is to end.
         first_seconds: how long the first sound took, if the sound was streamed.
+        name: what the file's begins with.
     """
-    wave = saved(result, folder, f"speech-{result.seed}")
-    other = wave if format == "wav" else saved(result, folder, f"speech-{result.seed}", format)
+    wave = saved(result, folder, f"{name}-{result.seed}")
+    other = wave if format == "wav" else saved(result, folder, f"{name}-{result.seed}", format)
     yield {
         outcome.status: said(told, kind="good", halt=halt, warnings=result.warnings),
         outcome.sound: gr.Audio(value=wave, visible=True),

@@ -54,6 +54,7 @@ def run_batch(
     jobs: int = 1,
     engine: str = "local",
     resume: bool = False,
+    loaded: Engine | None = None,
     progress: Progress | None = None,
 ) -> BatchReport:
     """Speak all rows; a row that fails does not stop the others.
@@ -65,6 +66,7 @@ def run_batch(
         jobs: worker processes, each with its own engine and its share of the CPU threads.
         engine: local, or ray for the nodes of a Ray cluster that share `out_dir`.
         resume: skip the rows that the manifest says are finished.
+        loaded: an engine that is there already, for one local job.
         progress: called with (rows that ended, rows).
 
     Raises:
@@ -77,7 +79,10 @@ def run_batch(
     manifest = Manifest(out_dir)
     waiting = manifest.begin(rows, resume=resume)
     skipped = len(rows) - len(waiting)
-    ended = _with_ray(waiting, out_dir, device, jobs) if engine == "ray" else _locally(waiting, out_dir, device, jobs)
+    if engine == "ray":
+        ended = _with_ray(waiting, out_dir, device, jobs)
+    else:
+        ended = _locally(waiting, out_dir, device, jobs, loaded)
     failed = []
     for count, entry in enumerate(ended, skipped + 1):
         manifest.append(entry)
@@ -98,7 +103,7 @@ def _speak(engine: Engine, row: Row, out_dir: Path) -> dict[str, Any]:
         result = engine.compose(request) if isinstance(request, MusicRequest) else engine.synthesize(request)
         path.parent.mkdir(parents=True, exist_ok=True)
         result.save(path)
-    except (UserError, OSError, RuntimeError, MemoryError) as error:
+    except (UserError, ValueError, OSError, RuntimeError, MemoryError) as error:
         return {**entry, "error": " ".join(str(error).split()) or type(error).__name__}
     return {
         **entry,
@@ -110,11 +115,11 @@ def _speak(engine: Engine, row: Row, out_dir: Path) -> dict[str, Any]:
     }
 
 
-def _locally(rows: list[Row], out_dir: Path, device: str, jobs: int) -> Iterator[dict[str, Any]]:
+def _locally(rows: list[Row], out_dir: Path, device: str, jobs: int, loaded: Engine | None) -> Iterator[dict[str, Any]]:
     if not rows:
         return
     if jobs == 1:
-        engine = Engine(device)
+        engine = loaded or Engine(device)
         _load(engine, rows)
         for row in rows:
             yield _speak(engine, row, out_dir)

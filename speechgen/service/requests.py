@@ -10,7 +10,7 @@ from pydantic import Field
 from speechgen.core.config import StrictModel, validate
 from speechgen.core.errors import UserError
 
-__all__ = ["MusicRequest", "SynthesisRequest"]
+__all__ = ["LONGEST_PROMPT", "MusicRequest", "SynthesisRequest"]
 
 LONGEST_PROMPT = 1000
 """Characters of a description of music: more than any text encoder reads."""

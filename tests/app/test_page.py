@@ -43,7 +43,7 @@ def test_tabs_are_the_files_of_their_folder(repository: Path):
     files = {path.stem for path in (repository / "app" / "tabs").glob("*.py")} - {"__init__"}
     found = layout.tabs()
     assert {tab.__name__.rpartition(".")[2] for tab in found} == files
-    assert [tab.TITLE for tab in found] == ["Speak", "Dialogue", "Edit", "Compare", "Waveforms", "Voices"]
+    assert [tab.TITLE for tab in found] == ["Speak", "Dialogue", "Edit", "Music", "Compare", "Waveforms", "Voices"]
 
 
 def test_controls_are_labelled_by_the_request(loop: None):
