@@ -87,6 +87,14 @@ def make_home(home: Path) -> Path:
     return home
 
 
+def make_music(home: Path) -> Path:
+    """Write a codec and a model that makes its codes of descriptions, `tiny-codec` and `tiny-music`."""
+    codec = save_checkpoint(home / "checkpoints" / "tiny-codec", "encodec")
+    uses = {"codes": checkpoint.load(codec).generator().identity}
+    save_checkpoint(home / "checkpoints" / "tiny-music", "magnet", uses=uses)
+    return home
+
+
 def write_pipeline(home: Path, name: str, **checkpoints: str) -> Path:
     """Write a pipeline of the tiny checkpoints, some of them replaced."""
     content = {"checkpoints": {slot: f"tiny-{slot}" for slot in MODELS} | checkpoints, **OPTIONS}

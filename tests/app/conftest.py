@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from speechgen.audio.io import write_audio
-from tests.tiny import RATE, home, make_home, tiny_home, voice_like, write_pipeline
+from tests.tiny import RATE, home, make_home, make_music, tiny_home, voice_like, write_pipeline
 
 __all__ = ["home", "tiny_home"]
 
@@ -28,8 +28,8 @@ WIDTH, HEIGHT = 1280, 1000
 
 @pytest.fixture(scope="session")
 def page_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home whose default pipeline is a tiny one."""
-    home = make_home(tmp_path_factory.mktemp("page") / "home")
+    """A home whose default pipeline is a tiny one, with a tiny model that makes music."""
+    home = make_music(make_home(tmp_path_factory.mktemp("page") / "home"))
     write_pipeline(home, "default")
     return home
 

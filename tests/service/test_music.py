@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 import soundfile
@@ -19,6 +21,7 @@ from speechgen.service.manifest import Manifest
 from speechgen.service.music_rows import read_music_rows
 from speechgen.service.requests import MusicRequest
 from tests.music import RATE, counting_maker
+from tests.tiny import make_music
 
 
 @pytest.fixture
@@ -161,3 +164,55 @@ def test_bad_commands_are_one_line(given, message, here, capsys):
     assert run(["music", *given]) == 2
     printed = capsys.readouterr().err
     assert message in printed and len(printed.splitlines()) == 1
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home with a tiny model and its codec, set as $SPEECHGEN_HOME."""
+    home = make_music(tmp_path / "home")
+    monkeypatch.setenv("SPEECHGEN_HOME", str(home))
+    return home
+
+
+def test_the_installed_model_is_found_and_goes_on_beyond_its_window(installed):
+    made = compose(duration=2.0, steps=2, temperature=1.0)  # its window lasts 0.85 s
+    assert made.pipeline == "tiny-music" and len(made.samples) == 2 * RATE and made.samples.isfinite().all()
+    assert torch.equal(made.samples, compose(duration=2.0, steps=2, temperature=1.0, model="tiny-music").samples)
+    assert not torch.equal(made.samples, compose(duration=2.0, steps=2, temperature=1.0, prompt="a drum").samples)
+
+
+def test_a_model_without_its_codec_is_refused_by_identity(installed):
+    config = installed / "checkpoints" / "tiny-music" / "config.json"
+    content = json.loads(config.read_text())
+    content["uses"]["codes"] = "encodec-00000000"
+    config.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"codec encodec-00000000, which is not installed.*tiny-codec \(encodec-"):
+        compose()
+    with pytest.raises(UserError, match="did you mean 'tiny-music'|unknown model of music"):
+        compose(model="tiny-codec")
+    shutil.rmtree(installed / "checkpoints" / "tiny-codec")
+    with pytest.raises(UserError, match="installed: none"):
+        compose()
+
+
+def rows_of(here: Path, *prompts: str) -> list:
+    (here / "a.jsonl").write_text("".join(json.dumps({"prompt": prompt, "seed": 1}) + "\n" for prompt in prompts))
+    return read_music_rows(here / "a.jsonl", here / "out", {"duration": 1.5, "steps": 2})
+
+
+@pytest.mark.parametrize("way", [{"jobs": 2}, pytest.param({"jobs": 2, "engine": "ray"}, marks=pytest.mark.slow)])
+@pytest.mark.timeout(600)
+@pytest.mark.filterwarnings("ignore")  # Ray warns of itself
+def test_several_workers_write_the_same_files(way, installed, here):
+    if "engine" in way:
+        pytest.importorskip("ray")
+    rows = rows_of(here, "a bell", "a drum", "rain")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        run_batch(rows, here / "one", device="cpu")
+        assert run_batch(rows, here / "two", device="cpu", **way).spoken == 3
+    finally:
+        torch.set_num_threads(threads)
+    for row in rows:
+        assert (here / "one" / row.path).read_bytes() == (here / "two" / row.path).read_bytes()
