@@ -32,9 +32,7 @@ _What = Literal["vocoders", "codec", "edit", "waveform", "lengths", "sounds"]
 
 
 def evaluate(
-    what: Annotated[
-        _What | None, typer.Argument(help="vocoders, codec, edit, sounds: --audio; waveform: --data; lengths: of texts.")
-    ] = None,
+    what: Annotated[_What | None, typer.Argument(help="vocoders, codec, edit, sounds: with --audio; waveform: --data.")] = None,
     pipeline: Annotated[str, typer.Option("--pipeline", help="Name, or path of a pipeline's YAML.")] = "default",
     sentences: Annotated[Path | None, typer.Option("--sentences", help="One sentence a line; default: 20 built in.")] = None,
     ref: Annotated[_Paths, typer.Option("--ref", help="Recording of a voice; repeatable. Default: the example voices.")] = None,
