@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import time
 from collections.abc import Callable
@@ -39,8 +40,8 @@ def speak(page: Any, text: str) -> None:
     page.locator("#speak").click()
 
 
-def downloaded(page: Any, wanted: str | None = None) -> Path:
-    """The file that the page offers, under its name; a button has its new text a little before its new file."""
+def download(page: Any, wanted: str | None = None) -> tuple[np.ndarray, int, str]:
+    """Samples, rate and name of the file that the page offers; a button has its new text a little before its new file."""
     button = page.locator(".download:visible")
     button.wait_for()
     for _ in range(20):
@@ -51,15 +52,8 @@ def downloaded(page: Any, wanted: str | None = None) -> Path:
         page.wait_for_timeout(100)
     else:
         pytest.fail(f"{waiting.value.suggested_filename} is offered, not {wanted}")
-    path = Path(waiting.value.path())
-    return path.rename(path.with_name(waiting.value.suggested_filename))
-
-
-def download(page: Any, wanted: str | None = None) -> tuple[np.ndarray, int, str]:
-    """Samples, rate and name of the file that the page offers."""
-    path = downloaded(page, wanted)
-    samples, rate = soundfile.read(path)
-    return samples, rate, path.name
+    samples, rate = soundfile.read(io.BytesIO(Path(waiting.value.path()).read_bytes()))
+    return samples, rate, waiting.value.suggested_filename
 
 
 def seed(page: Any) -> str:

@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 import soundfile
 
-from tests.app.test_browser import download, downloaded, picture, seed, tab, text_box, told
+from app.tabs import music
+from speechgen.service.engine import Engine
+from tests.app.test_browser import download, picture, seed, tab, text_box, told
+from tests.tiny import make_music
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
@@ -34,14 +37,17 @@ def test_a_prompt_is_composed_and_drawn(opened: Any, shots: Path):
     opened.screenshot(path=shots / "music-light.png", full_page=True)
 
 
-def test_a_list_becomes_a_zip_file(opened: Any, tmp_path: Path):
-    (tmp_path / "list.csv").write_text("prompt,duration,count,out\na bell,1,2,bell\nrain,2,,\n")
-    compose_list(opened, tmp_path / "list.csv")
-    told(opened, "3 of 3 pieces")
-    with zipfile.ZipFile(downloaded(opened, "music.zip")) as archive:
+def test_a_list_becomes_a_zip_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """What the button of the list does, without the browser."""
+    monkeypatch.setenv("SPEECHGEN_HOME", str(make_music(tmp_path / "home")))
+    (tmp_path / "list.csv").write_text("prompt,duration,count,out\na bell,1,2,bell\nrain,0.5,,\n")
+    rows = music._rows(str(tmp_path / "list.csv"), tmp_path / "out", {"steps": 2}, "wav")
+    report = music._Pieces(rows, tmp_path / "out")(Engine("cpu"), lambda done, total: None)
+    assert (report.spoken, report.failed) == (3, ())
+    music._pack(tmp_path / "out", tmp_path / "music.zip")
+    with zipfile.ZipFile(tmp_path / "music.zip") as archive:
         assert sorted(archive.namelist()) == ["0002.wav", "bell-1.wav", "bell-2.wav", "manifest.jsonl"]
-        assert soundfile.info(io.BytesIO(archive.read("0002.wav"))).duration == 2.0
-    assert opened.locator("#music-rows td", has_text="made").count() == 3
+        assert soundfile.info(io.BytesIO(archive.read("0002.wav"))).duration == 0.5
 
 
 def test_what_cannot_be_composed_is_told_with_its_line_and_without_paths(opened: Any, tmp_path: Path):
