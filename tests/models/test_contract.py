@@ -135,7 +135,7 @@ def test_validation_and_samples_are_of_use_to_the_trainer(name):
     sample = objective.sample(rows, generator(3))
     assert sample.audio is None or sample.audio.dim() == 1
     assert sample.mel is None or sample.mel.shape[1:] == (MEL.num_bins,)
-    can_be_shown = not {"audio", "mel", "reference"}.isdisjoint(objective.fields)
+    can_be_shown = not {"audio", "mel", "reference", "latents"}.isdisjoint(objective.fields)
     assert (sample.audio is not None or sample.mel is not None) == can_be_shown
 
 

@@ -56,6 +56,7 @@ class ToyData:
     starts: list[int] = []
     producers = {"audio": "0123"}
     uses = {"labels": "4567"}
+    latents = None
     summary = "a toy"
 
     def __init__(self, folders: Sequence[Path], fields: Sequence[str], config: DataConfig, seed: int) -> None:
