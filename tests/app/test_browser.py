@@ -24,10 +24,15 @@ def tab(page: Any, name: str) -> None:
     page.get_by_role("tab", name=name, exact=True).click()
 
 
-def told(page: Any, word: str) -> str:
-    """Wait until the open tab's job says something, and return all that it says."""
-    line = page.locator(".job:visible", has_text=re.compile(word)).first
-    line.wait_for()
+def told(page: Any, word: str, after: str | None = None) -> str:
+    """Wait until the open tab's job says something other than what it said before, and return all that it says."""
+    lines = page.locator(".job:visible")
+    line = lines.filter(has_text=re.compile(word)).first
+    try:
+        while line.wait_for() or line.inner_text() == after:
+            page.wait_for_timeout(100)
+    except Exception as error:
+        raise AssertionError(f"{word!r} is awaited, and the page says {lines.all_inner_texts()}") from error
     return line.inner_text()
 
 
@@ -156,6 +161,7 @@ def test_the_microphone_is_heard(open_page: Callable[..., Any]):
     page.wait_for_timeout(4000)
     stop.click()
     page.locator(".recording button[aria-label='Play']:visible").wait_for()
+    page.locator(".transcript:visible").wait_for()  # now the page has it
     speak(page, "Good morning.")
     told(page, "Done")
 
