@@ -34,10 +34,17 @@ READER = "f5_tts"
 OPTIONS = {"semantic": {"blank_bias": 1.0, "max_tokens_per_symbol": 6}, "acoustic": {"steps": 2}}
 
 
-def save_checkpoint(folder: Path, model: str, *, uses: Mapping[str, str] | None = None, mel: MelSettings | None = None) -> Path:
-    """Save the tiny configuration of a model with random weights."""
+def save_checkpoint(
+    folder: Path,
+    model: str,
+    *,
+    uses: Mapping[str, str] | None = None,
+    mel: MelSettings | None = None,
+    changes: Mapping[str, object] | None = None,
+) -> Path:
+    """Save the tiny configuration of a model, with some `changes`, and random weights."""
     spec = registry.get(model)
-    config = spec.config.tiny()
+    config = spec.config.tiny().model_copy(update=dict(changes or {}))
     torch.manual_seed(0)
     info = checkpoint.CheckpointInfo(
         format=checkpoint.FORMAT,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from speechgen.core import registry
 from speechgen.core.errors import UserError
 from speechgen.pipeline.carriers import Options
 from speechgen.pipeline.gaps import GapFiller, TokenFiller
 from speechgen.pipeline.latent_gaps import LatentFiller
 from speechgen.pipeline.latent_stages import LatentStages
 from speechgen.pipeline.pipeline import Pipeline
+from speechgen.pipeline.stages import Plan
 from speechgen.pipeline.token_stages import TokenStages
 
-__all__ = ["filler_for", "filling_stages"]
+__all__ = ["can_fill", "filler_for"]
 
 
 def filler_for(pipeline: Pipeline, options: Options, language: str) -> GapFiller:
@@ -19,21 +21,15 @@ def filler_for(pipeline: Pipeline, options: Options, language: str) -> GapFiller
     Raises:
         UserError: they cannot.
     """
-    stages, phonemizer = filling_stages(pipeline), pipeline.prepare(language)
-    if isinstance(stages, TokenStages):
-        return TokenFiller(stages, options, phonemizer)
-    return LatentFiller(stages, options, phonemizer)
-
-
-def filling_stages(pipeline: Pipeline) -> TokenStages | LatentStages:
-    """Return the stages of a pipeline that can fill gaps.
-
-    Raises:
-        UserError: they cannot.
-    """
-    stages = pipeline.stages
+    stages, phonemizer = pipeline.stages, pipeline.prepare(language)
     if isinstance(stages, TokenStages) and hasattr(stages.acoustic, "infill"):
-        return stages
+        return TokenFiller(stages, options, phonemizer)
     if isinstance(stages, LatentStages) and hasattr(stages.text_to_latents, "infill"):
-        return stages
-    raise UserError("the models of this pipeline cannot fill a gap: choose another --pipeline for editing")
+        return LatentFiller(stages, options, phonemizer)
+    raise UserError("the models of this pipeline cannot fill a gap: choose another for editing")
+
+
+def can_fill(plan: Plan) -> bool:
+    """Whether the models of a pipeline, which need not be loaded, can fill gaps and find words."""
+    makers = [plan.infos[slot].model for slot in ("acoustic", "text_to_latents") if slot in plan.infos]
+    return "tokenizer" in plan.infos and any(hasattr(registry.get(model).generator, "infill") for model in makers)

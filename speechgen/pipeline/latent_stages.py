@@ -15,6 +15,7 @@ from torch import Tensor
 
 from speechgen.audio.spectrogram import mel_spectrogram
 from speechgen.core.config import StrictModel
+from speechgen.core.errors import UserError
 from speechgen.core.protocols import Autoencoder, LatentPart, SemanticTokenizer, TextToLatents, Vocoder
 from speechgen.core.types import Latents, Mel, MelSettings, Text
 from speechgen.pipeline.carriers import Options, Reference
@@ -79,7 +80,7 @@ class LatentStages:
         """Turn a prepared recording into a prompt that knows its pace, and its symbols if the model reads them.
 
         Raises:
-            UserError: its text is needed and neither known nor heard.
+            UserError: its text is needed and neither known nor heard, or has no word.
         """
         audio, warnings = prompt.audio.to(self.device), list(prompt.warnings)
         mel = mel_spectrogram(audio, self.mel)
@@ -87,6 +88,8 @@ class LatentStages:
             heard = None if self.tokenizer is None else count_phones(self.tokenizer, audio)
             return Reference(mel, audio.seconds, tuple(warnings), pace=pace_of(heard, audio.seconds))
         text, notes = told_text(prompt, transcript, name, tokenizer=self.tokenizer, hear=self.hear, phonemizer=phonemizer)
+        if not text:
+            raise UserError(f"no word is known of what {name} says: give its text by --ref-text")
         symbols = torch.tensor(phonemizer.vocabulary.encode(phonemizer(text)))
         fit = None if self.tokenizer is None else self.tokenizer.fit(audio, symbols)
         if fit is not None and fit < POOR_FIT:

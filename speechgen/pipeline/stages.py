@@ -6,6 +6,7 @@ Everything is compared through `config.json`; weights are read only after the co
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from speechgen.pipeline.text_stages import TextStages
 from speechgen.pipeline.token_stages import TokenStages
 from speechgen.text.vocabulary import ENGLISH
 
-__all__ = ["CheckpointNames", "PipelineConfig", "check", "load_stages", "read_config"]
+__all__ = ["CheckpointNames", "PipelineConfig", "Plan", "check", "load_stages", "plan_stages", "read_config"]
 
 ROLES = {
     "tokenizer": "tokenizers",
@@ -206,6 +207,35 @@ def _check_codec(folders: Mapping[str, Path], infos: Mapping[str, CheckpointInfo
         )
 
 
+@dataclass(frozen=True)
+class Plan:
+    """A combination that can work, before any weights are read: what there is in each slot."""
+
+    folders: Mapping[str, Path]
+    infos: Mapping[str, CheckpointInfo]
+    options: Mapping[str, type[StrictModel]]
+
+
+def plan_stages(config: PipelineConfig, find: Callable[[str], Path], *, source: str = "pipeline") -> Plan:
+    """Check the combination and the options; reads no weights.
+
+    Args:
+        config: the pipeline.
+        find: checkpoint name to folder.
+        source: what to call the configuration in messages.
+
+    Raises:
+        UserError: a checkpoint is missing or does not fit the others, or an option is unknown or out of range.
+    """
+    folders = {slot: find(name) for slot, name in config.checkpoints.slots.items()}
+    infos = check(folders)
+    # Neither tokenizer nor autoencoder has options.
+    options = {slot: registry.get(info.model).options for slot, info in infos.items() if slot in PipelineConfig.model_fields}
+    for slot, known in options.items():
+        validate(known, getattr(config, slot), f"{source}: {slot}")
+    return Plan(folders, infos, options)
+
+
 def load_stages(
     config: PipelineConfig,
     find: Callable[[str], Path],
@@ -226,12 +256,8 @@ def load_stages(
     Raises:
         UserError: a checkpoint is missing, damaged, or does not fit the others.
     """
-    folders = {slot: find(name) for slot, name in config.checkpoints.slots.items()}
-    infos = check(folders)
-    # Neither tokenizer nor autoencoder has options.
-    options = {slot: registry.get(info.model).options for slot, info in infos.items() if slot in PipelineConfig.model_fields}
-    for slot, known in options.items():
-        validate(known, getattr(config, slot), f"{source}: {slot}")
+    plan = plan_stages(config, find, source=source)
+    folders, infos, options = plan.folders, plan.infos, plan.options
     checkpoints = {slot: checkpoint.load(folder, device) for slot, folder in folders.items()}
     reader = next((slot for slot in ("text_to_mel", "text_to_latents") if slot in folders), None)
     hastened = "acoustic" if "codec" in folders else reader

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,10 +24,11 @@ from speechgen.core.protocols import Progress, SemanticTokenizer
 from speechgen.pipeline.alignment import MARKS, Segment
 from speechgen.pipeline.editing import Editor, Region
 from speechgen.pipeline.edits import Change, at_span, differences
-from speechgen.pipeline.fillers import filler_for, filling_stages
+from speechgen.pipeline.fillers import can_fill, filler_for
 from speechgen.pipeline.pipeline import Pipeline
 from speechgen.pipeline.prompts import SILENT_DBFS
 from speechgen.pipeline.transcript import POOR_FIT, Transcript, Word, align, words_of
+from speechgen.service import catalog
 from speechgen.service.results import provenance
 from speechgen.text.normalize import speakable
 from speechgen.text.phonemes import Phonemizer, language_warning
@@ -218,8 +220,8 @@ def edit_recording(engine: Engine, request: EditRequest, progress: Progress | No
     if request.start is not None and request.stop is not None:
         at_span(request.start, request.stop, request.text or "", recording.seconds)  # refused before anything is loaded
     started = time.perf_counter()
+    _require_filling(engine, request.pipeline)
     pipeline = engine.load(request.pipeline)
-    filling_stages(pipeline)  # the wrong pipeline is the first thing to be told
     options = pipeline.options(request.model_options())
     language = LANGUAGES.get(request.language, request.language)
     phonemizer = pipeline.prepare(language)
@@ -253,6 +255,18 @@ def edit_recording(engine: Engine, request: EditRequest, progress: Progress | No
         work_seconds=time.perf_counter() - loaded,
         warnings=(*warnings, *edited.warnings),
     )
+
+
+def _require_filling(engine: Engine, pipeline: str) -> None:
+    """Refuse, before anything is loaded, a pipeline that cannot edit, and name those that can."""
+    if can_fill(engine.check(pipeline)):
+        return
+    able = []
+    for name in catalog.pipelines():
+        with suppress(UserError):  # of pipelines whose checkpoints are not installed
+            able += [name] if can_fill(engine.check(name)) else []
+    others = f"those that can: {', '.join(able)}" if able else "no installed pipeline can"
+    raise UserError(f"pipeline {Path(pipeline).stem} cannot fill a gap between what stays, as editing does; {others}")
 
 
 def _read(path: Path, longest: float) -> Recording:

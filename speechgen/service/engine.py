@@ -25,7 +25,7 @@ from speechgen.pipeline.carriers import Chunk, Options, Reference, Speech
 from speechgen.pipeline.coded import CodedVocoder
 from speechgen.pipeline.longform import limit_peaks
 from speechgen.pipeline.pipeline import Pipeline
-from speechgen.pipeline.stages import load_stages, read_config
+from speechgen.pipeline.stages import PipelineConfig, Plan, load_stages, plan_stages, read_config
 from speechgen.service import catalog, devices, voices
 from speechgen.service.requests import MusicRequest, SynthesisRequest
 from speechgen.service.results import SynthesisResult, provenance
@@ -75,13 +75,25 @@ class Engine:
             UserError: it is unknown, or its checkpoints are missing, damaged or do not fit together.
         """
         if name not in self._pipelines:
-            path = catalog.find_pipeline(name)
-            config = read_config(path, self._overrides)
+            path, config = self._config(name)
             listens = config.checkpoints.text_to_mel or config.checkpoints.text_to_latents
             hear = local_whisper(self.device) if listens else None
             stages = load_stages(config, catalog.find_checkpoint, self.device, source=str(path), hear=hear)
             self._pipelines[name] = Pipeline(stages, config)
         return self._pipelines[name]
+
+    def check(self, name: str) -> Plan:
+        """Tell what a pipeline consists of, without reading weights.
+
+        Raises:
+            UserError: it is unknown, or its checkpoints are missing or do not fit together.
+        """
+        path, config = self._config(name)
+        return plan_stages(config, catalog.find_checkpoint, source=str(path))
+
+    def _config(self, name: str) -> tuple[Path, PipelineConfig]:
+        path = catalog.find_pipeline(name)
+        return path, read_config(path, self._overrides)
 
     def synthesize(self, request: SynthesisRequest, progress: Progress | None = None) -> SynthesisResult:
         """Speak a request.

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from speechgen.core.errors import UserError
 from speechgen.core.random import generator
 from speechgen.core.types import Latents, Text
 from speechgen.models.text_to_latents.ditar.config import DiTARConfig, DiTARObjectiveConfig, DiTAROptions
@@ -160,7 +161,7 @@ def test_it_ends_when_the_head_says_so_within_its_bounds():
 
 def test_what_cannot_be_read_is_said_before_anything_is_made():
     config = TINY.model_copy(update={"max_positions": 40})
-    with pytest.raises(ValueError, match="of at most 40: give a shorter text"):
+    with pytest.raises(UserError, match="of at most 40: give a shorter text"):
         next(iter(speak(woken(config), count=60)))
 
 

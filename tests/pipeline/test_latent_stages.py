@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
-import yaml
 
 from speechgen.cli.main import run
-from speechgen.core import checkpoint
 from speechgen.core.errors import UserError
 from speechgen.core.random import generator
 from speechgen.core.types import Latents, Waveform
@@ -32,27 +28,9 @@ from tests.tiny import RATE, save_checkpoint, voice_like
 TEXT = "The kitchen window looks out on a garden."
 
 
-@pytest.fixture(scope="module")
-def latent_home(tiny_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny checkpoints, an autoencoder, and both models with their pipelines."""
-    home = tmp_path_factory.mktemp("latents")
-    shutil.copytree(tiny_home, home, dirs_exist_ok=True)
-    folders = home / "checkpoints"
-    uses = {"latents": checkpoint.fingerprint(save_checkpoint(folders / "tiny-vae", "vae"))}
-    for name in ("ditar", "ardit"):
-        save_checkpoint(folders / f"tiny-{name}", name, uses=uses)
-        names = {"text_to_latents": f"tiny-{name}", "autoencoder": "tiny-vae", "vocoder": "tiny-vocoder"}
-        content = {"checkpoints": names | {"tokenizer": "tiny-tokenizer"}, "text_to_latents": {"steps": 2}}
-        content |= {"max_tries": 1, "prompt_seconds": 3}
-        (home / "pipelines" / f"{name}.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
-    return home
-
-
 @pytest.fixture
-def load(latent_home, monkeypatch):
-    monkeypatch.setenv("SPEECHGEN_HOME", str(latent_home))
-    engine = Engine("cpu")
-    return engine.load
+def load(latent_home):
+    return Engine("cpu").load
 
 
 def refer(pipeline: Pipeline, seconds: float = 3.0):
@@ -134,14 +112,12 @@ def test_a_mel_that_is_decoded_as_it_grows_is_that_of_the_whole():
 
 
 def test_what_an_autoencoder_did_not_make_is_refused(load, latent_home, tmp_path):
-    other = latent_home / "checkpoints" / "other-vae"
-    save_checkpoint(other, "vae")
+    other = save_checkpoint(tmp_path / "other-vae", "vae")
     (other / "config.json").write_text((other / "config.json").read_text().replace('"uses":{}', '"uses":{"a":"b"}') + "\n")
-    text = (latent_home / "pipelines" / "ardit.yaml").read_text().replace("tiny-vae", "other-vae")
-    (latent_home / "pipelines" / "wrong.yaml").write_text(text)
+    text = (latent_home / "pipelines" / "ardit.yaml").read_text().replace("tiny-vae", str(other))
+    (tmp_path / "wrong.yaml").write_text(text)
     with pytest.raises(UserError, match="tiny-ardit was trained with latents of checkpoint"):
-        load("wrong")
-    (latent_home / "pipelines" / "wrong.yaml").unlink()
+        load(str(tmp_path / "wrong.yaml"))
 
 
 def test_the_pace_of_a_reference_is_heard_within_what_people_speak():
@@ -182,9 +158,8 @@ def test_a_model_that_only_goes_forward_cannot_fill_gaps(load):
         filler_for(pipeline, pipeline.options(), "en-us")
 
 
-def test_copies_can_be_made_through_latents(latent_home, monkeypatch):
+def test_copies_can_be_made_through_latents(latent_home):
     """As long as those of the vocoder alone, and its very copy where the autoencoder loses nothing."""
-    monkeypatch.setenv("SPEECHGEN_HOME", str(latent_home))
     engine, audio = Engine("cpu"), Waveform.single(voice_like(1.3), RATE)
     plain, coded = (engine.copy(audio, name) for name in ("tiny-vocoder", "tiny-vae+tiny-vocoder"))
     assert plain.samples.shape == coded.samples.shape and not torch.equal(plain.samples, coded.samples)
@@ -195,9 +170,8 @@ def test_copies_can_be_made_through_latents(latent_home, monkeypatch):
         engine.load_vocoder("tiny-vocoder+tiny-vocoder")
 
 
-def test_lengths_are_compared_with_those_that_are_expected(latent_home, monkeypatch, tmp_path, capsys):
+def test_lengths_are_compared_with_those_that_are_expected(latent_home, tmp_path, capsys):
     """A model of given lengths ends all texts properly; one that never ends is stopped by its bound, and told as too long."""
-    monkeypatch.setenv("SPEECHGEN_HOME", str(latent_home))
     reference = latent_home / "voices" / "buzz.wav"
     exact = measure_lengths(Engine("cpu"), "ardit", [TEXT, "Good morning."], [reference])
     assert exact.ratios == (1.0, 1.0) and exact.proper == 1

@@ -1,5 +1,6 @@
-"""The tiny pipeline, for these tests."""
+"""The tiny pipelines, for these tests."""
 
+from tests.latents import latent_home, tiny_latents
 from tests.tiny import home, tiny_home
 
-__all__ = ["home", "tiny_home"]
+__all__ = ["home", "latent_home", "tiny_home", "tiny_latents"]

@@ -137,7 +137,7 @@ def test_settings_that_would_do_nothing_are_refused(home, pipeline, change, said
 def test_editing_tells_that_such_a_pipeline_does_not_fill_gaps(home, recording, tmp_path, capsys):
     asked = ["--audio", str(recording), "--span", "1:1.5", "--text", "hello", "-o", str(tmp_path / "out.wav")]
     assert run(["edit", *asked, "--pipeline", "tiny-reader"]) == 2
-    assert "cannot fill a gap: choose another --pipeline" in capsys.readouterr().err
+    assert "tiny-reader cannot fill a gap between what stays, as editing does; those that can: " in capsys.readouterr().err
 
 
 def test_a_whisper_is_used_only_if_it_is_here(home, recording, monkeypatch):

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from speechgen.core.errors import UserError
 from speechgen.core.protocols import LatentPart
 from speechgen.core.types import Latents, Text
 from speechgen.models.text_to_latents.ditar.config import DiTARConfig, DiTAROptions
@@ -49,7 +50,7 @@ class DiTARGenerator:
             rng: source of the noise; the same state gives the same latents.
 
         Raises:
-            ValueError: all of it together is longer than the model reads; told before anything is made.
+            UserError: all of it together is longer than the model reads; told before anything is made.
         """
         expected = max(1, math.ceil(count / options.speed / self.config.patch))
         most = max(2, math.ceil(options.longest * expected))
@@ -59,7 +60,7 @@ class DiTARGenerator:
         prefix, before = self._prefix(text, known, prompt_text, expected)
         size = prefix.x.shape[1] + before.shape[1] + most
         if size > self.config.max_positions:
-            raise ValueError(
+            raise UserError(
                 f"text, prompt and speech take {size} positions of at most {self.config.max_positions}: "
                 "give a shorter text or prompt"
             )
