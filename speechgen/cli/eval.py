@@ -1,9 +1,9 @@
-"""`speechgen eval`: figures of a pipeline, of editing, of vocoders, of codecs, of sounds or of a tokenizer."""
+"""`speechgen eval`: figures of a pipeline, with one setting or many, of vocoders, of codecs, of sounds or of a tokenizer."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
 import typer
 
@@ -12,32 +12,36 @@ from speechgen.core.errors import UserError
 
 if TYPE_CHECKING:
     from speechgen.core.protocols import Progress
+    from speechgen.evaluation.grid import Measured
     from speechgen.service.codecs import CodecReport
     from speechgen.service.engine import Engine
-    from speechgen.service.evaluate import PipelineReport, TokenizerReport
-    from speechgen.service.evaluate_edit import EditReport
-    from speechgen.service.evaluate_lengths import LengthReport
-    from speechgen.service.evaluate_sounds import SoundReport
-    from speechgen.service.evaluate_waveform import WaveformReport
-    from speechgen.service.stages import StageReport
+    from speechgen.service.evaluate_grid import Measure
     from speechgen.service.vocoders import VocoderReport
-
-    _Copies = VocoderReport | CodecReport | EditReport
-    _Report = PipelineReport | TokenizerReport | StageReport | _Copies | WaveformReport | LengthReport | SoundReport
 
 __all__ = ["evaluate"]
 
 _Paths, _Texts = list[Path] | None, list[str] | None
-_What = Literal["vocoders", "codec", "edit", "waveform", "lengths", "sounds"]
+_What = Literal["vocoders", "codec", "edit", "waveform", "lengths", "drift", "sounds"]
+
+
+class _Report(Protocol):
+    def table(self) -> str: ...
+
+    def to_json(self) -> str: ...
 
 
 def evaluate(
-    what: Annotated[_What | None, typer.Argument(help="vocoders, codec, edit, sounds: with --audio; waveform: --data.")] = None,
+    what: Annotated[
+        _What | None, typer.Argument(help="vocoders, codec, edit, drift, sounds: with --audio; waveform: --data.")
+    ] = None,
     pipeline: Annotated[str, typer.Option("--pipeline", help="Name, or path of a pipeline's YAML.")] = "default",
     sentences: Annotated[Path | None, typer.Option("--sentences", help="One sentence a line; default: 20 built in.")] = None,
     ref: Annotated[_Paths, typer.Option("--ref", help="Recording of a voice; repeatable. Default: the example voices.")] = None,
     ref_text: Annotated[_Texts, typer.Option("--ref-text", help="What each --ref says, or @FILE; repeatable.")] = None,
     changes: Annotated[_Texts, typer.Option("--set", help="Change a setting: --set acoustic.steps=6; repeatable.")] = None,
+    vary: Annotated[
+        _Texts, typer.Option("--vary", help="Measure with each: --vary acoustic.steps=4,8; repeatable, for all combinations.")
+    ] = None,
     vocoder: Annotated[
         _Texts, typer.Option("--vocoder", help="NAME, NAME:steps=25 or AUTOENCODER+NAME; repeatable. Default: all.")
     ] = None,
@@ -45,6 +49,7 @@ def evaluate(
     model: Annotated[_Texts, typer.Option("--model", help="A waveform model; repeatable. Default: all installed.")] = None,
     count: Annotated[int, typer.Option("--count", min=1, help="Clips that each waveform model draws.")] = 100,
     audio: Annotated[Path | None, typer.Option("--audio", help="Folder of recordings; with metadata, for edit.")] = None,
+    seconds: Annotated[float, typer.Option("--seconds", min=1, help="Length of what is spoken at once, for drift.")] = 48.0,
     real: Annotated[_Paths, typer.Option("--real", help="Folder of labelled recordings, for sounds; repeatable.")] = None,
     tokenizer: Annotated[str | None, typer.Option("--tokenizer", help="Measure this tokenizer's tokens in --data.")] = None,
     data: Annotated[Path | None, typer.Option("--data", help="Prepared corpus: its tokens; for waveform, with test/.")] = None,
@@ -63,34 +68,28 @@ def evaluate(
     if what == "sounds" or real:
         return _evaluate_sounds(what, audio, real, out, as_json, quiet)
     copied = (None if what == "lengths" else what) or ("vocoders" if vocoder else "codec" if codec else None)
-    _check(copied is not None, audio, tokenizer, data)
-    _check_changes(changes, copied)
+    _check(copied, audio, tokenizer, data, stages, changes, vary)
     _make_folder(out)
     use_offline()
 
-    from speechgen.service import evaluate as measures
     from speechgen.service.engine import Engine
+    from speechgen.service.evaluate import measure_tokenizer
     from speechgen.service.stages import measure_stages
 
     report: _Report
-    engine = Engine(device, changes or ())
+    measure = _measure(what, pipeline, sentences, limit, ref or [], ref_text or [], audio, seconds, seed, opinions)
     with progress_bar("measuring", quiet=quiet) as progress:
+        if vary:
+            return _sweep(measure, pipeline, vary, device, changes or [], out, as_json, progress)
+        engine = Engine(device, changes or ())
         if tokenizer is not None and data is not None:
-            report = measures.measure_tokenizer(tokenizer, data)
-        elif copied == "edit" and audio is not None:
-            from speechgen.service.evaluate_edit import measure_editing
-
-            report = measure_editing(engine, pipeline, audio, limit=limit, seed=seed, save_to=out, progress=progress)
-        elif audio is not None:
-            names = (vocoder if copied == "vocoders" else codec) or []
-            report = _copies(engine, copied, names, audio, limit, seed, opinions, out, progress)
-        elif what == "lengths":
-            report = _lengths(engine, pipeline, sentences, limit, ref or [], seed, progress)
+            report = measure_tokenizer(tokenizer, data)
+        elif audio is not None and copied in ("vocoders", "codec"):
+            report = _copies(engine, copied, vocoder or codec or [], audio, limit, seed, opinions, out, progress)
         elif stages is not None:
             report = measure_stages(engine, pipeline, stages, limit=limit, seed=seed, opinions=opinions, progress=progress)
         else:
-            texts = measures.read_sentences(sentences)[: limit or None]
-            report = _voices(engine, pipeline, texts, ref or [], ref_text or [], seed, opinions, out, progress)
+            report = measure(engine, out, progress)
     _deliver(report, out, as_json)
 
 
@@ -142,30 +141,57 @@ def _copies(
     return measure_vocoders(engine, names, audio, limit=limit, seed=seed, opinions=opinions, save_to=out, progress=progress)
 
 
-def _voices(
-    engine: Engine,
+def _measure(
+    what: _What | None,
     pipeline: str,
-    texts: list[str],
+    sentences: Path | None,
+    limit: int,
     ref: list[Path],
     ref_text: list[str],
+    audio: Path | None,
+    seconds: float,
     seed: int,
     opinions: bool,
-    out: Path | None,
-    progress: Progress,
-) -> PipelineReport:
-    from speechgen.service.evaluate import measure_pipeline
-
-    said = [read_transcript(line) or "" for line in ref_text]
-    return measure_pipeline(engine, pipeline, texts, ref, said, seed=seed, opinions=opinions, save_to=out, progress=progress)
-
-
-def _lengths(
-    engine: Engine, pipeline: str, sentences: Path | None, limit: int, ref: list[Path], seed: int, progress: Progress
-) -> LengthReport:
-    from speechgen.service.evaluate import read_sentences
+) -> Measure:
+    """What is measured of a pipeline, whatever its settings: editing, lengths, drift, or its speech."""
+    from speechgen.service.evaluate import measure_pipeline, read_sentences
+    from speechgen.service.evaluate_drift import measure_drift
+    from speechgen.service.evaluate_edit import measure_editing
     from speechgen.service.evaluate_lengths import measure_lengths
 
-    return measure_lengths(engine, pipeline, read_sentences(sentences)[: limit or None], ref, seed=seed, progress=progress)
+    def measure(engine: Engine, out: Path | None, progress: Progress) -> Measured:
+        if what == "edit" and audio is not None:
+            return measure_editing(engine, pipeline, audio, limit=limit, seed=seed, save_to=out, progress=progress)
+        texts = read_sentences(sentences)[: limit or None]
+        if what == "drift" and audio is not None:
+            return measure_drift(engine, pipeline, audio, texts, ref, seconds=seconds, seed=seed, progress=progress)
+        if what == "lengths":
+            return measure_lengths(engine, pipeline, texts, ref, seed=seed, progress=progress)
+        said = [read_transcript(line) or "" for line in ref_text]
+        return measure_pipeline(
+            engine, pipeline, texts, ref, said, seed=seed, opinions=opinions, save_to=out, progress=progress
+        )
+
+    return measure
+
+
+def _sweep(
+    measure: Measure,
+    pipeline: str,
+    vary: list[str],
+    device: str,
+    changes: list[str],
+    out: Path | None,
+    as_json: bool,
+    progress: Progress,
+) -> None:
+    """Measure with all combinations of settings; the reports in the folder grow with each."""
+    from speechgen.service.evaluate_grid import measure_grid
+
+    reports = measure_grid(measure, pipeline, vary, device=device, changes=changes, save_to=out, progress=progress)
+    for report in reports:
+        _write(report, out)
+    _deliver(report, None, as_json)
 
 
 def _make_folder(out: Path | None) -> None:
@@ -177,30 +203,40 @@ def _make_folder(out: Path | None) -> None:
 
 def _deliver(report: _Report, out: Path | None, as_json: bool) -> None:
     """Write both forms of a report into a folder, and print one."""
+    _write(report, out)
+    typer.echo(" ".join(report.to_json().split()) if as_json else report.table())
+
+
+def _write(report: _Report, out: Path | None) -> None:
     from speechgen.core.checkpoint import write_text_atomically
 
     if out is not None:
         write_text_atomically(out / "report.json", report.to_json() + "\n")
         write_text_atomically(out / "report.md", report.table() + "\n")
-    typer.echo(" ".join(report.to_json().split()) if as_json else report.table())
 
 
-def _check(recordings: bool, audio: Path | None, tokenizer: str | None, data: Path | None) -> None:
+def _check(
+    copied: str | None,
+    audio: Path | None,
+    tokenizer: str | None,
+    data: Path | None,
+    stages: Path | None,
+    changes: list[str] | None,
+    vary: list[str] | None,
+) -> None:
     """Refuse options that do not belong together."""
-    if recordings != (audio is not None):
+    if (copied is not None) != (audio is not None):
         raise UserError(
-            "vocoders, codec or edit and --audio belong together: speechgen eval vocoders --audio FOLDER [--vocoder NAME], "
-            "speechgen eval codec --audio FOLDER [--codec NAME], speechgen eval edit --audio FOLDER"
+            "vocoders, codec, edit or drift and --audio belong together: speechgen eval vocoders --audio FOLDER "
+            "[--vocoder NAME], speechgen eval codec --audio FOLDER [--codec NAME], speechgen eval edit --audio FOLDER"
         )
     if (tokenizer is None) != (data is None):
         raise UserError("--tokenizer and --data belong together: give both")
-    if recordings and tokenizer is not None:
+    if copied is not None and tokenizer is not None:
         raise UserError("recordings and --tokenizer are two measurements: ask for one at a time")
-
-
-def _check_changes(changes: list[str] | None, copied: str | None) -> None:
-    """Refuse changes of a pipeline's settings where there is no pipeline."""
-    if changes and copied in ("vocoders", "codec"):
+    if (changes or vary) and copied in ("vocoders", "codec"):
         raise UserError(
             "options of a vocoder or codec are written behind its name: --vocoder NAME:steps=25, --codec NAME:codebooks=4"
         )
+    if vary and (tokenizer or stages):
+        raise UserError("--vary measures speech, edit, lengths or drift of a pipeline: leave --tokenizer and --stages out")

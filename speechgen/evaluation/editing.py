@@ -103,11 +103,14 @@ class EditReport:
     settings: str
     skipped: tuple[str, ...]
 
+    def row(self) -> dict[str, str]:
+        """Return the figures of all edits, by the heads of their columns."""
+        return _cells(self.overall)
+
     def table(self) -> str:
         """Return a Markdown table with the settings below."""
-        heads = ["edit", "n", "WER", "WER before", "new words understood", "SIM", "SIM of the new / old sound alone"]
-        heads += ["least SNR outside (dB)", "seconds of work"]
-        rows = [_row(name, figures) for name, figures in [*self.kinds.items(), ("all", self.overall)]]
+        heads = ["edit", *_cells(self.overall)]
+        rows = [[name, *_cells(figures).values()] for name, figures in [*self.kinds.items(), ("all", self.overall)]]
         lines = ["| " + " | ".join(cells) + " |" for cells in [heads, ["---"] * len(heads), *rows]]
         return "\n".join([*lines, "", self.settings, *self.skipped])
 
@@ -116,13 +119,20 @@ class EditReport:
         return json.dumps(asdict(self), indent=1, ensure_ascii=False)
 
 
-def _row(name: str, figures: EditFigures) -> list[str]:
+def _cells(figures: EditFigures) -> dict[str, str]:
     def number(value: float | None, digits: int, none: str = "–") -> str:
         return none if value is None else f"{value:.{digits}f}"
 
-    alone = f"{number(figures.sim_new, 3)} / {number(figures.sim_old, 3)}"
-    cells = [name, str(figures.n), number(figures.wer, 4), number(figures.wer_before, 4), number(figures.understood, 3)]
-    return [*cells, number(figures.sim, 4), alone, number(figures.snr, 1, "exact"), number(figures.seconds, 2)]
+    return {
+        "n": str(figures.n),
+        "WER": number(figures.wer, 4),
+        "WER before": number(figures.wer_before, 4),
+        "new words understood": number(figures.understood, 3),
+        "SIM": number(figures.sim, 4),
+        "SIM of the new / old sound alone": f"{number(figures.sim_new, 3)} / {number(figures.sim_old, 3)}",
+        "least SNR outside (dB)": number(figures.snr, 1, "exact"),
+        "seconds of work": number(figures.seconds, 2),
+    }
 
 
 def propose(said: Sequence[Said], seed: int = 0) -> list[Proposal]:

@@ -36,6 +36,9 @@ class Spoken(NamedTuple):
     synthesis_seconds: float
 
 
+ENDED = "ended properly"
+"""Head of the column."""
+
 Speak = Callable[[str, Path, int], Spoken]
 """(text, reference path, seed) to speech; its seconds exclude loading."""
 
@@ -63,37 +66,50 @@ class Figures:
 
 @dataclass(frozen=True)
 class PipelineReport:
-    """Figures over all clips and for each voice, by the reference's file name; `settings` says how they were made."""
+    """Figures over all clips.
+
+    Attributes:
+        overall: of all.
+        voices: of each voice, by the reference's file name.
+        settings: how they were made.
+        ended: share of the texts that a model of latents ended properly at its first try; None for other pipelines.
+    """
 
     overall: Figures
     voices: Mapping[str, Figures]
     settings: str
+    ended: float | None = None
+
+    def row(self) -> dict[str, str]:
+        """Return the figures of all voices together, by the heads of their columns."""
+        found = _cells(self.overall)
+        return found if self.ended is None else {**found, ENDED: f"{self.ended:.3f}"}
 
     def table(self) -> str:
         """Return a Markdown table, one row per voice and one for all, with the settings below."""
-        header = ["voice", "n", "seconds", "WER", "exact", "SIM", "DNSMOS ovrl / sig / p808", "RTF p50", "RTF p95"]
-        rows = [_row(name, figures) for name, figures in [*self.voices.items(), ("all", self.overall)]]
+        header = ["voice", *_cells(self.overall)]
+        rows = [[name, *_cells(figures).values()] for name, figures in [*self.voices.items(), ("all", self.overall)]]
         lines = ["| " + " | ".join(cells) + " |" for cells in [header, ["---"] * len(header), *rows]]
-        return "\n".join([*lines, "", self.settings])
+        ended = [] if self.ended is None else [f"{ENDED}: {self.ended:.3f} of the sentences, in the voices by turns"]
+        return "\n".join([*lines, "", *ended, self.settings])
 
     def to_json(self) -> str:
         """Return all figures as one JSON object."""
         return json.dumps(asdict(self), indent=1)
 
 
-def _row(name: str, figures: Figures) -> list[str]:
+def _cells(figures: Figures) -> dict[str, str]:
     opinion = figures.opinion
-    return [
-        name,
-        str(figures.n),
-        f"{figures.seconds:.1f}",
-        f"{figures.wer:.4f}",
-        f"{figures.exact:.3f}",
-        "-" if figures.sim is None else f"{figures.sim:.4f}",
-        "-" if opinion is None else f"{opinion.ovrl:.3f} / {opinion.sig:.3f} / {opinion.p808:.3f}",
-        f"{figures.rtf.p50:.3f}",
-        f"{figures.rtf.p95:.3f}",
-    ]
+    return {
+        "n": str(figures.n),
+        "seconds": f"{figures.seconds:.1f}",
+        "WER": f"{figures.wer:.4f}",
+        "exact": f"{figures.exact:.3f}",
+        "SIM": "-" if figures.sim is None else f"{figures.sim:.4f}",
+        "DNSMOS ovrl / sig / p808": "-" if opinion is None else f"{opinion.ovrl:.3f} / {opinion.sig:.3f} / {opinion.p808:.3f}",
+        "RTF p50": f"{figures.rtf.p50:.3f}",
+        "RTF p95": f"{figures.rtf.p95:.3f}",
+    }
 
 
 @dataclass(frozen=True)

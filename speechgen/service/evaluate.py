@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -15,8 +15,10 @@ from speechgen.core.errors import UserError
 from speechgen.core.protocols import Progress
 from speechgen.evaluation.report import PipelineReport, Spoken, evaluate_pipeline
 from speechgen.evaluation.tokens import PhonePurity, SpeakerLeakage, phone_purity, speaker_leakage, token_histograms
+from speechgen.pipeline.latent_stages import LatentStages
 from speechgen.service import catalog
 from speechgen.service.engine import Engine
+from speechgen.service.evaluate_lengths import measure_lengths
 from speechgen.service.requests import SynthesisRequest
 
 __all__ = ["PipelineReport", "TokenizerReport", "measure_pipeline", "measure_tokenizer", "read_sentences"]
@@ -81,8 +83,9 @@ def measure_pipeline(
     said = dict(zip(references, transcripts, strict=False)) if references else examples
     if not chosen:
         raise UserError("no reference is given and no example voice is installed: give --ref")
-    engine.load(pipeline)
-    return evaluate_pipeline(speak, sentences, chosen, seed=seed, opinions=opinions, save_to=save_to, progress=progress)
+    latents = isinstance(engine.load(pipeline).stages, LatentStages)
+    report = evaluate_pipeline(speak, sentences, chosen, seed=seed, opinions=opinions, save_to=save_to, progress=progress)
+    return replace(report, ended=measure_lengths(engine, pipeline, sentences, chosen, seed=seed).proper) if latents else report
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,9 @@ from pathlib import Path
 
 import torch
 
-from speechgen.core.errors import UserError
 from speechgen.core.protocols import Progress
-from speechgen.pipeline.latent_stages import LatentStages
-from speechgen.pipeline.pieces import Piece
-from speechgen.pipeline.speaking import Task, Voice
-from speechgen.service import catalog
 from speechgen.service.engine import Engine
-from speechgen.service.voices import encode, read_source
+from speechgen.service.latents import load_speakers
 
 __all__ = ["LengthReport", "measure_lengths"]
 
@@ -36,14 +31,25 @@ class LengthReport:
         """Share of the texts that ended properly."""
         return sum(PROPER[0] <= ratio <= PROPER[1] for ratio in self.ratios) / len(self.ratios)
 
+    def row(self) -> dict[str, str]:
+        """Return the figures by the heads of their columns."""
+        ordered = sorted(self.ratios)
+        low, median, high = (f"{ordered[round(share * (len(ordered) - 1))]:.2f}" for share in (0.05, 0.5, 0.95))
+        return {
+            "texts": str(len(ordered)),
+            f"ended within {PROPER[0]:g} to {PROPER[1]:g}": f"{self.proper:.3f}",
+            "too short": str(sum(ratio < PROPER[0] for ratio in ordered)),
+            "too long": str(sum(ratio > PROPER[1] for ratio in ordered)),
+            "p5": low,
+            "median": median,
+            "p95": high,
+        }
+
     def table(self) -> str:
         """Return a Markdown table with the settings below."""
-        ordered = sorted(self.ratios)
-        low, median, high = (ordered[round(share * (len(ordered) - 1))] for share in (0.05, 0.5, 0.95))
-        head = f"| texts | ended within {PROPER[0]:g} to {PROPER[1]:g} | too short | too long | p5 | median | p95 |"
-        short, long = sum(r < PROPER[0] for r in ordered), sum(r > PROPER[1] for r in ordered)
-        row = f"| {len(ordered)} | {self.proper:.3f} | {short} | {long} | {low:.2f} | {median:.2f} | {high:.2f} |"
-        return "\n".join([head, "| --- " * 7 + "|", row, "", self.settings])
+        row = self.row()
+        lines = ["| " + " | ".join(cells) + " |" for cells in [row, ["---"] * len(row), row.values()]]
+        return "\n".join([*lines, "", self.settings])
 
     def to_json(self) -> str:
         """Return all figures as one JSON object."""
@@ -73,29 +79,12 @@ def measure_lengths(
     Raises:
         UserError: the pipeline is of another kind, or something that was given cannot be used.
     """
-    loaded = engine.load(pipeline)
-    stages = loaded.stages
-    if not isinstance(stages, LatentStages):
-        raise UserError(f"pipeline {Path(pipeline).stem} makes no latents: lengths are measured where a model ends by itself")
-    chosen = list(references) or [voice.path for voice in catalog.voices().values() if not voice.stored]
-    if not chosen:
-        raise UserError("no reference is given and no example voice is installed: give --ref")
-    voices = [encode(read_source(path, None), loaded) for path in chosen]
-    phonemizer, options, ratios = loaded.prepare("en-us"), loaded.options(), []
+    speakers, ratios = load_speakers(engine, pipeline, references), []
+    stages = speakers.stages
     for index, text in enumerate(sentences):
-        reference = voices[index % len(voices)]
-        task = Task(
-            piece=Piece(text, index, 0.0),
-            phonemes=torch.tensor(phonemizer.vocabulary.encode(phonemizer(text))),
-            voice=Voice(reference, reference),
-            seed=seed,
-            options=options,
-            report=lambda done, total: None,
-            warn=lambda line: None,
-        )
-        ratios.append(stages.latents(task).values.shape[1] / stages.expected(task) * options.speed)
+        task = speakers.task(text, index, seed)
+        ratios.append(stages.latents(task).values.shape[1] / stages.expected(task) * task.options.speed)
         if progress:
             progress(index + 1, len(sentences))
-    return LengthReport(
-        tuple(ratios), f"pipeline {Path(pipeline).stem}, {len(chosen)} voices by turns, seed {seed}, one try each"
-    )
+    settings = f"pipeline {Path(pipeline).stem}, {len(speakers.voices)} voices by turns, seed {seed}, one try each"
+    return LengthReport(tuple(ratios), settings)
