@@ -56,7 +56,13 @@ def test_a_transcript_that_is_not_read_is_told_of(name, synth):
 
 def test_a_duration_is_kept_to_the_latent_or_refused_for_its_text(synth, here):
     code, told = synth("ardit", "--duration", "0.3")
-    assert code == 2 and "0.30 s are too short for" in told and "give 1.0 s at the least" in told
+    assert code == 2 and "0.30 s are too short for" in told and "give at least 3.5 times as long" in told
+    long = " ".join([TEXT] * 5)
+    code, told = synth("ardit", "--duration", "4", text=long)
+    assert code == 2 and "give at least 1.3 times as long" in told, "of all pieces together, not of the first"
+    code, told = synth("ardit", "--duration", "5.5", text=long)
+    assert code == 0
+    (here / "out.wav").unlink()
     code, told = synth("ditar", "--duration", "3")
     assert code == 2 and "speaks as long as its text takes: give a speed" in told
     code, told = synth("ardit", "--duration", "3")

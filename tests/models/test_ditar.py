@@ -172,6 +172,23 @@ def test_noise_on_its_own_past_changes_what_follows_and_none_is_none():
     assert torch.equal(plain, same) and torch.equal(plain[:, :2], noisy[:, :2]) and not torch.equal(plain, noisy)
 
 
+def test_language_model_and_head_know_the_same_past_which_is_not_what_is_handed_on(monkeypatch):
+    """As in training, where both are shown the patches with one noise."""
+    network = woken(TINY)
+    read, pasts = [], []
+    embed, head = network.embed, network.head.forward
+    monkeypatch.setattr(network, "embed", lambda patches: read.append(patches) or embed(patches))
+    monkeypatch.setattr(
+        network.head, "forward", lambda x, t, said, past, known: pasts.append(past) or head(x, t, said, past, known)
+    )
+    made = values(speak(network, context_noise=0.3, steps=1, shortest=1.0, longest=1.0))
+    history = TINY.history * TINY.patch
+    heard = torch.cat(read[1:], dim=1).flatten(1, 2)  # [1, T, C], without the reference
+    for number, past in enumerate(pasts[TINY.history :]):
+        assert torch.equal(past[:1], heard[:, number * TINY.patch : number * TINY.patch + history])
+    assert heard.shape[1] == made.shape[1] - TINY.patch and not torch.isclose(heard, made[:, : heard.shape[1]]).any()
+
+
 def test_targets_stay_clean_where_the_past_is_disturbed():
     """With its own patch hidden from it a draw differs by the past alone; the velocity to learn never does."""
     system = build("ditar")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -157,8 +158,11 @@ class ARDiTGenerator:
     def _check(self, text: Text, size: int, known: _Known) -> None:
         symbols = text.ids.shape[1]
         if symbols > MOST_SYMBOLS * size:
-            needed = symbols / MOST_SYMBOLS / self.rate
-            raise UserError(f"{size / self.rate:.2f} s are too short for {symbols} symbols: give {needed:.1f} s at the least")
+            # A factor holds for a piece of a text as for the duration of all of it.
+            times = math.ceil(10 * symbols / (MOST_SYMBOLS * size)) / 10
+            raise UserError(
+                f"{size / self.rate:.2f} s are too short for {symbols} symbols: give at least {times:g} times as long"
+            )
         positions = known.text.shape[1] + known.reference.shape[1] + known.size
         if positions > self.config.max_positions:
             raise UserError(

@@ -65,19 +65,19 @@ class DiTARGenerator:
                 "give a shorter text or prompt"
             )
         reader = _Reader(self.network, prefix, size)
-        said = reader.read(self.network.slots(prefix, self._noisy(before, options, rng)))[:, -1]  # [1, D]
-        made = before
+        heard = self._noisy(before, options, rng)  # as language model and head know the past; what is handed on stays clean
+        said = reader.read(self.network.slots(prefix, heard))[:, -1]  # [1, D]
         for number in range(1, most + 1):
-            patch = self._patch(said, made, options, rng)
-            made = torch.cat((made, patch[:, None]), dim=1)
+            patch = self._patch(said, heard, options, rng)
             # The end is told by what led up to the patch: it is known before the patch is read.
             ends = number >= options.shortest * expected and float(self.network.stop(said).sigmoid()) > options.stop_at
             last = ends or number == most
             yield LatentPart(patch, last, 1.0 if last else min(0.99, number / expected))
             if last:
                 return
-            embedded = self.network.embed(self._noisy(patch[:, None], options, rng)) + prefix.voice[:, None]
-            said = reader.read(embedded)[:, -1]
+            read = self._noisy(patch[:, None], options, rng)
+            heard = torch.cat((heard, read), dim=1)
+            said = reader.read(self.network.embed(read) + prefix.voice[:, None])[:, -1]
 
     def _prefix(self, text: Text, known: Tensor, prompt_text: Text, expected: int) -> tuple[Prefix, Tensor]:
         """What the language model reads first, and the patches that count as spoken before: those of a told prompt."""
@@ -92,14 +92,14 @@ class DiTARGenerator:
         pace = lengths / (before.shape[1] + expected)
         return self.network.prefix(Spoken(symbols, lengths, reference, shown, pace)), before
 
-    def _patch(self, said: Tensor, made: Tensor, options: DiTAROptions, rng: torch.Generator) -> Tensor:
+    def _patch(self, said: Tensor, heard: Tensor, options: DiTAROptions, rng: torch.Generator) -> Tensor:
         """The next patch [1, P, C]; the language model ran once, whatever the number of steps and guidance."""
         count = 1 if options.guidance == 0 else 2
-        recent = made[:, max(0, made.shape[1] - self.config.history) :]
-        pasts, exist = self.network.pasts(torch.cat((recent, made.new_zeros(1, 1, *made.shape[2:])), dim=1))
+        recent = heard[:, max(0, heard.shape[1] - self.config.history) :]
+        pasts, exist = self.network.pasts(torch.cat((recent, heard.new_zeros(1, 1, *heard.shape[2:])), dim=1))
         past, known = pasts[:, -1].expand(count, -1, -1), exist[:, -1].expand(count, -1)
         told = torch.cat((said, torch.zeros_like(said)))[:count]
-        noise = torch.randn((1, *made.shape[2:]), generator=rng, device=rng.device).to(made)
+        noise = torch.randn((1, *heard.shape[2:]), generator=rng, device=rng.device).to(heard)
 
         def velocity(x: Tensor, t: Tensor) -> Tensor:
             found = self.network.head(x.expand(count, -1, -1), t.expand(count), told, past, known)
