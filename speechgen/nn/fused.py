@@ -1,202 +1,166 @@
 """Compiled parts of autoregressive sampling (numba): one sample of a few rows costs microseconds, not a thousand calls.
 
-Rows come first and channels last, float32 throughout. Loops are written so that the compiler vectorises the innermost one:
-products go through their inputs four at a time, functions are polynomials without branches.
+Activations are [channels, B], float32, B being 1 or LANES, and channels a multiple of WIDTH, the surplus ones zero. Vectors go
+along the channels of a single row, or along the rows. Functions are polynomials without branches.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
-__all__ = ["LOG2E", "compiled", "draw", "gelu", "inlined", "inner", "normalize", "product", "sigmoid", "tanh"]
+from speechgen.nn.fused_vector import LANES, WIDTH, inner, load, maximum, minimum, root, splat, spread, store, total
 
-_OPTIONS = {"cache": True, "fastmath": True, "nogil": True, "error_model": "numpy"}
-compiled: Any = numba.njit(**_OPTIONS)
-"""Decorator of what Python calls; compiled code is kept beside the source, or in the user's cache."""
-inner: Any = numba.njit(**_OPTIONS, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-"""Decorator of what compiled code alone calls: it needs no way in from Python."""
-inlined: Any = numba.njit(**_OPTIONS, no_cpython_wrapper=True, no_cfunc_wrapper=True, inline="always")
-"""Decorator of what is a part of one larger function: it is compiled once, with that."""
+__all__ = ["BEGINNING", "FusedSampler", "add", "copy", "gelu", "normalize", "padded", "sigmoid", "tanh"]
 
 F = np.float32
-LOG2E = F(math.log2(math.e))
+BEGINNING = 128
+"""The level that is before the first: silence."""
+WORTH_A_GROUP = LANES // 4
+"""So many rows are made faster as a group that is not full than one after another."""
+
+
+class FusedSampler:
+    """Rows that are made sample by sample by compiled code.
+
+    Args:
+        rows: B.
+        start: makes the state of so many rows that are computed together, 1 or LANES.
+        advance: state, levels [L, b] and numbers [L, b] as of `run`, temperature and top_p, and bits [b] to which is added.
+    """
+
+    def __init__(self, rows: int, start: Callable[[int], Any], advance: Callable[..., None]) -> None:
+        self.rows, self.bits, self._advance = rows, np.zeros(rows), advance
+        self._groups: list[tuple[slice, int, Any]] = []
+        first = 0
+        while first < rows:
+            lanes = LANES if rows - first >= WORTH_A_GROUP else 1
+            self._groups.append((slice(first, min(first + lanes, rows)), lanes, start(lanes)))
+            first += lanes
+
+    def run(self, known: NDArray[np.int64], uniform: NDArray[np.float32], temperature: float, top_p: float) -> None:
+        """Go on by L samples; `bits` grows by their information.
+
+        Args:
+            known: [L, B] levels, negative where one is to be drawn; filled in.
+            uniform: [L, B] in [0, 1), what is drawn with.
+            temperature: divides the logits.
+            top_p: share of the probability that may be drawn from.
+        """
+        for rows, lanes, state in self._groups:
+            count = rows.stop - rows.start
+            levels, numbers, bits = np.zeros((len(known), lanes), np.int64), np.zeros((len(known), lanes), F), np.zeros(lanes)
+            levels[:, :count], numbers[:, :count] = known[:, rows], uniform[:, rows]
+            self._advance(state, levels, numbers, (F(temperature), F(top_p)), bits)
+            known[:, rows] = levels[:, :count]
+            self.bits[rows] += bits[:count]
+
+
+def padded(value: Tensor, *parts: int) -> NDArray[np.float32]:
+    """An array whose last dimensions are filled up with zeros to multiples of WIDTH.
+
+    Args:
+        value: of any shape.
+        parts: of how many parts side by side each of the last dimensions consists; each part is filled up.
+    """
+    for place, count in zip(range(value.dim() - len(parts), value.dim()), parts, strict=True):
+        divided = value.unflatten(place, (count, -1)).transpose(place + 1, -1)
+        divided = torch.nn.functional.pad(divided, (0, -divided.shape[-1] % WIDTH))
+        value = divided.transpose(place + 1, -1).flatten(place, place + 1)
+    return np.ascontiguousarray(value.detach().cpu().float().numpy())
 
 
 @inner
-def product(x, weight, bias, y):  # type: ignore[no-untyped-def]
-    """Y [B, O] = bias [O] + x [B, I] @ weight [I, O]; I is a multiple of 4, or what is left over is done one by one."""
-    rows, inputs = x.shape
-    for b in range(rows):
-        y[b] = bias
-    whole = inputs - inputs % 4
-    for i in range(0, whole, 4):
-        w0, w1, w2, w3 = weight[i], weight[i + 1], weight[i + 2], weight[i + 3]
-        for b in range(rows):
-            x0, x1, x2, x3 = x[b, i], x[b, i + 1], x[b, i + 2], x[b, i + 3]
-            out = y[b]
-            for o in range(out.shape[0]):
-                out[o] += x0 * w0[o] + x1 * w1[o] + x2 * w2[o] + x3 * w3[o]
-    for i in range(whole, inputs):
-        w0 = weight[i]
-        for b in range(rows):
-            x0, out = x[b, i], y[b]
-            for o in range(out.shape[0]):
-                out[o] += x0 * w0[o]
+def normalize(x, gain, bias, width, y):  # type: ignore[no-untyped-def]
+    """Layer norm of the first `width` channels: x [P, B] to y [P, B], both may be the same; gain and bias [P], zero behind."""
+    channels, rows = x.shape
+    if rows == 1:
+        sum_ = splat(F(0))
+        for h in range(0, channels, WIDTH):
+            sum_ += load(x, h)
+        mean = splat(total(sum_) / F(width))
+        sum_ = splat(F(0))
+        for h in range(0, channels, WIDTH):
+            distance = load(x, h) - mean
+            sum_ += distance * distance
+        surplus = F(channels - width) * total(mean * mean) / F(WIDTH)
+        scale = splat(F(1) / np.sqrt(max(total(sum_) - surplus, F(0)) / F(width) + F(1e-5)))
+        for h in range(0, channels, WIDTH):
+            store(y, h, (load(x, h) - mean) * scale * load(gain, h) + load(bias, h))
+        return
+    share = splat(F(1) / F(width))
+    for b in range(0, rows, WIDTH):
+        sum_ = splat(F(0))
+        for h in range(width):
+            sum_ += load(x, h * rows + b)
+        mean = sum_ * share
+        sum_ = splat(F(0))
+        for h in range(width):
+            distance = load(x, h * rows + b) - mean
+            sum_ += distance * distance
+        scale = splat(F(1)) / root(sum_ * share + splat(F(1e-5)))
+        for h in range(channels):
+            store(y, h * rows + b, (load(x, h * rows + b) - mean) * scale * spread(gain, h) + spread(bias, h))
 
 
 @inner
-def normalize(x, gain, bias, y):  # type: ignore[no-untyped-def]
-    """Layer norm of each row: x [B, H] to y [B, H], both may be the same."""
-    width = x.shape[1]
-    for b in range(x.shape[0]):
-        row, out = x[b], y[b]
-        total = F(0)
-        for h in range(width):
-            total += row[h]
-        mean = total / F(width)
-        total = F(0)
-        for h in range(width):
-            total += (row[h] - mean) * (row[h] - mean)
-        scale = F(1) / np.sqrt(total / F(width) + F(1e-5))
-        for h in range(width):
-            out[h] = (row[h] - mean) * scale * gain[h] + bias[h]
+def add(x, y):  # type: ignore[no-untyped-def]
+    """X += y, arrays of the same size."""
+    for place in range(0, x.size, WIDTH):
+        store(x, place, load(x, place) + load(y, place))
 
 
 @inner
-def gelu(x):  # type: ignore[no-untyped-def]
-    """X [B, H] becomes x Phi(x), with a rational approximation of erf to about 1e-7."""
-    for b in range(x.shape[0]):
-        row = x[b]
-        for h in range(x.shape[1]):
-            v = row[h]
-            t = min(max(v * F(0.7071067811865476), F(-3.832506856900711)), F(3.832506856900711))
-            s = t * t
-            p = F(0.00022905065861350646) * s + F(0.0034082910107109506)
-            p = p * s + F(0.050955695062380861)
-            p = p * s + F(0.18520832239976145)
-            p = (p * s + F(1.128379143519084)) * t
-            q = F(-1.1791602954361697e-7) * s + F(0.000023547966471313185)
-            q = q * s + F(0.0010179625278914885)
-            q = q * s + F(0.014070470171167667)
-            q = q * s + F(0.11098505178285362)
-            q = q * s + F(0.49746925110067538)
-            q = q * s + F(1.0)
-            row[h] = F(0.5) * v * (F(1.0) + p / q)
+def copy(x, y):  # type: ignore[no-untyped-def]
+    """Y = x, arrays of the same size."""
+    for place in range(0, x.size, WIDTH):
+        store(y, place, load(x, place))
+
+
+@inner
+def gelu(v):  # type: ignore[no-untyped-def]
+    """V Phi(v) of a vector, with a rational approximation of erf to about 1e-7."""
+    bound = splat(F(3.832506856900711))
+    t = minimum(maximum(v * splat(F(0.7071067811865476)), splat(F(0)) - bound), bound)
+    s = t * t
+    p = splat(F(0.00022905065861350646)) * s + splat(F(0.0034082910107109506))
+    p = p * s + splat(F(0.050955695062380861))
+    p = p * s + splat(F(0.18520832239976145))
+    p = (p * s + splat(F(1.128379143519084))) * t
+    q = splat(F(-1.1791602954361697e-7)) * s + splat(F(0.000023547966471313185))
+    q = q * s + splat(F(0.0010179625278914885))
+    q = q * s + splat(F(0.014070470171167667))
+    q = q * s + splat(F(0.11098505178285362))
+    q = q * s + splat(F(0.49746925110067538))
+    q = q * s + splat(F(1.0))
+    return splat(F(0.5)) * v * (splat(F(1.0)) + p / q)
 
 
 @inner
 def tanh(v):  # type: ignore[no-untyped-def]
-    """Hyperbolic tangent of one number, a rational approximation to about 1e-7."""
-    t = min(max(v, F(-7.90531110763549805)), F(7.90531110763549805))
+    """Hyperbolic tangent of a vector, a rational approximation to about 1e-7."""
+    bound = splat(F(7.90531110763549805))
+    t = minimum(maximum(v, splat(F(0)) - bound), bound)
     s = t * t
-    p = F(-2.76076847742355e-16) * s + F(2.00018790482477e-13)
-    p = p * s + F(-8.60467152213735e-11)
-    p = p * s + F(5.12229709037114e-08)
-    p = p * s + F(1.48572235717979e-05)
-    p = p * s + F(6.37261928875436e-04)
-    p = (p * s + F(4.89352455891786e-03)) * t
-    q = F(1.19825839466702e-06) * s + F(1.18534705686654e-04)
-    q = q * s + F(2.26843463243900e-03)
-    q = q * s + F(4.89352518554385e-03)
+    p = splat(F(-2.76076847742355e-16)) * s + splat(F(2.00018790482477e-13))
+    p = p * s + splat(F(-8.60467152213735e-11))
+    p = p * s + splat(F(5.12229709037114e-08))
+    p = p * s + splat(F(1.48572235717979e-05))
+    p = p * s + splat(F(6.37261928875436e-04))
+    p = (p * s + splat(F(4.89352455891786e-03))) * t
+    q = splat(F(1.19825839466702e-06)) * s + splat(F(1.18534705686654e-04))
+    q = q * s + splat(F(2.26843463243900e-03))
+    q = q * s + splat(F(4.89352518554385e-03))
     return p / q
 
 
 @inner
 def sigmoid(v):  # type: ignore[no-untyped-def]
-    """Logistic function of one number."""
-    return F(0.5) + F(0.5) * tanh(F(0.5) * v)
-
-
-@inner
-def _exponentials(x, bits):  # type: ignore[no-untyped-def]
-    """X [V] of numbers not above 0 becomes exp(x); `bits` [V] int32 is scratch. Returns the sum."""
-    powers = bits.view(np.float32)
-    for v in range(x.shape[0]):
-        scaled = max(x[v], F(-87)) * LOG2E
-        whole = np.floor(scaled + F(0.5))
-        bits[v] = (np.int32(whole) + np.int32(127)) << np.int32(23)
-        r = (scaled - whole) * F(0.6931471805599453)
-        p = F(1 / 720) * r + F(1 / 120)
-        p = p * r + F(1 / 24)
-        p = p * r + F(1 / 6)
-        p = p * r + F(0.5)
-        p = p * r + F(1)
-        x[v] = p * r + F(1)
-    total = F(0)
-    for v in range(x.shape[0]):
-        x[v] *= powers[v]
-        total += x[v]
-    return total
-
-
-@inner
-def _nucleus(p, mass):  # type: ignore[no-untyped-def]
-    """The least of the most probable entries of p [V] that together have `mass`, by bisection of the threshold."""
-    low, high = F(0), F(0)
-    for v in range(p.shape[0]):
-        high = max(high, p[v])
-    for _ in range(24):
-        middle = F(0.5) * (low + high)
-        held = F(0)
-        for v in range(p.shape[0]):
-            held += p[v] if p[v] >= middle else F(0)
-        if held >= mass:
-            low = middle
-        else:
-            high = middle
-    return low
-
-
-@compiled
-def draw(logits, uniform, temperature, top_p, scratch, levels, bits):  # type: ignore[no-untyped-def]
-    """Draw a level for each row, and count its information under the unchanged distribution.
-
-    Args:
-        logits: [B, V]; overwritten.
-        uniform: [B] in [0, 1).
-        temperature: divides the logits; 0 takes the most probable.
-        top_p: share of the probability that may be drawn from.
-        scratch: [V] int32.
-        levels: [B] int64; where a number is given (not negative) it is taken instead of drawn.
-        bits: [B] float64; -log2 p is added.
-    """
-    for b in range(logits.shape[0]):
-        row = logits[b]
-        most, best = row[0], 0
-        for v in range(row.shape[0]):
-            if row[v] > most:
-                most, best = row[v], v
-        known, chosen = levels[b] >= 0, levels[b]
-        plain = row - most
-        if not known:
-            if temperature == 0:
-                chosen = best
-            else:
-                chosen = _choose((row - most) / temperature, uniform[b], top_p, scratch)
-            levels[b] = chosen
-        own = plain[chosen]
-        bits[b] += (math.log(_exponentials(plain, scratch)) - own) * LOG2E
-
-
-@inner
-def _choose(row, uniform, top_p, scratch):  # type: ignore[no-untyped-def]
-    """Inverse of the cumulative distribution of a row of logits [V] not above 0."""
-    total = _exponentials(row, scratch)
-    if top_p < 1:
-        least = _nucleus(row, F(top_p) * total)
-        total = F(0)
-        for v in range(row.shape[0]):
-            row[v] = row[v] if row[v] >= least else F(0)
-            total += row[v]
-    target, reached, last = F(uniform) * total, F(0), 0
-    for v in range(row.shape[0]):
-        if row[v] > 0:
-            reached += row[v]
-            last = v
-            if reached > target:
-                break
-    return last
+    """Logistic function of a vector."""
+    half = splat(F(0.5))
+    return half + half * tanh(half * v)

@@ -14,6 +14,8 @@ from speechgen.models.waveform.samplernn.model import SampleRnn
 
 TIERS = {"two": (4, 2), "three": (4, 2, 3), "one": (5,)}
 
+ROWS = pytest.mark.parametrize("rows", [2, 9], ids=["one-by-one", "group"])
+
 
 def tiny(frame_sizes=(4, 2)) -> SampleRnn:
     torch.manual_seed(0)
@@ -95,21 +97,23 @@ def test_chunks_of_training_have_the_loss_of_the_whole():
         assert len(parts) == 4 and sum(parts) / 4 == pytest.approx(objective.validate(batch, generator(0))["loss"].item())
 
 
-def test_what_is_drawn_step_by_step_has_the_likelihood_of_the_parallel_pass():
+@ROWS
+def test_what_is_drawn_step_by_step_has_the_likelihood_of_the_parallel_pass(rows):
     for frames in TIERS.values():
         config, network = SampleRnnConfig.tiny().model_copy(update={"frame_sizes": frames}), tiny(frames)
         model = SPEC.generator(network, config)
         drawn = {}
         for engine in ("fused", "eager"):
-            sampler = model.samplers(engine, 2)
-            known = torch.full((60, 2), -1).numpy()
+            sampler = model.samplers(engine, rows)
+            known = torch.full((60, rows), -1).numpy()
             with torch.inference_mode():
-                sampler.run(known, torch.rand(60, 2, generator=generator(3)).numpy(), 0.9, 0.95)
+                sampler.run(known, torch.rand(60, rows, generator=generator(3)).numpy(), 0.9, 0.95)
             drawn[engine] = (known.tolist(), torch.from_numpy(sampler.bits))
         assert drawn["fused"][0] == drawn["eager"][0]
         given = torch.tensor(drawn["fused"][0]).T
         with torch.inference_mode():
             logits = network(given)[0]
-        expected = [60 * bits_per_sample(logits[row : row + 1], given[row : row + 1], torch.tensor([60])) for row in (0, 1)]
+        pairs = zip(logits.split(1), given.split(1), strict=True)
+        expected = [60 * bits_per_sample(*pair, torch.tensor([60])) for pair in pairs]
         for _, bits in drawn.values():
             torch.testing.assert_close(bits, torch.stack(expected).double(), rtol=1e-5, atol=1e-3)

@@ -23,6 +23,7 @@ VARIANTS = {
     "real": {"kernel": "real"},
     "one-scale": {"pools": (3,)},
 }
+ROWS = pytest.mark.parametrize("rows", [2, 9], ids=["one-by-one", "group"])
 every_variant = pytest.mark.parametrize("change", VARIANTS.values(), ids=VARIANTS)
 
 
@@ -68,7 +69,8 @@ def test_a_sample_changes_what_comes_after_it_alone(change, t):
     assert difference[: t + 1].max() < 1e-12 < 1e-5 < difference[t + 1]
 
 
-def test_what_is_drawn_step_by_step_has_the_likelihood_of_the_parallel_pass():
+@ROWS
+def test_what_is_drawn_step_by_step_has_the_likelihood_of_the_parallel_pass(rows):
     """Compiled steps, steps in torch and all at once; also with S4's rank-one part. Two scales alone: others compile anew."""
     for change in list(VARIANTS.values())[:-1]:
         config = SashimiConfig.tiny().model_copy(update=change)
@@ -76,15 +78,16 @@ def test_what_is_drawn_step_by_step_has_the_likelihood_of_the_parallel_pass():
         model = SPEC.generator(network, config)
         drawn = {}
         for engine in ("fused", "eager"):
-            sampler = model.samplers(engine, 2)
-            known = torch.full((60, 2), -1).numpy()
-            sampler.run(known, torch.rand(60, 2, generator=generator(3)).numpy(), 0.9, 0.95)
+            sampler = model.samplers(engine, rows)
+            known = torch.full((60, rows), -1).numpy()
+            sampler.run(known, torch.rand(60, rows, generator=generator(3)).numpy(), 0.9, 0.95)
             drawn[engine] = (known.tolist(), torch.from_numpy(sampler.bits))
         assert drawn["fused"][0] == drawn["eager"][0]
         given = torch.tensor(drawn["fused"][0]).T
         with torch.inference_mode():
             logits = network(given)
-        expected = [60 * bits_per_sample(logits[row : row + 1], given[row : row + 1], torch.tensor([60])) for row in (0, 1)]
+        pairs = zip(logits.split(1), given.split(1), strict=True)
+        expected = [60 * bits_per_sample(*pair, torch.tensor([60])) for pair in pairs]
         for _, bits in drawn.values():
             torch.testing.assert_close(bits, torch.stack(expected).double(), rtol=1e-5, atol=1e-3)
 

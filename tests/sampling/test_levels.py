@@ -10,7 +10,7 @@ from speechgen.audio.quantize import dequantize
 from speechgen.core.errors import UserError
 from speechgen.core.random import generator
 from speechgen.core.types import Waveform
-from speechgen.nn.fused import draw
+from speechgen.nn.fused_draw import draw
 from speechgen.sampling.levels import AutoregressiveGenerator, SamplingOptions
 
 RATE = 100
@@ -27,7 +27,7 @@ class Steps:
             logits = np.full((self.rows, 256), -80.0, np.float32)
             for row, past in enumerate(self.past):
                 logits[row, [past - 1, past, past + 1]] = np.log([0.25, 0.5, 0.25])
-            draw(logits, numbers, np.float32(temperature), np.float32(top_p), np.zeros(256, np.int32), levels, self.bits)
+            draw(logits, numbers, np.float32(temperature), np.float32(top_p), np.zeros(256, np.float32), levels, self.bits)
             self.past = levels.copy()
 
 

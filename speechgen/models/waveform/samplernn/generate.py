@@ -21,10 +21,10 @@ def samplernn_generator(network: SampleRnn, config: SampleRnnConfig) -> Autoregr
         if engine == "eager":
             return EagerSampler(network, rows)
         # Compiled code is loaded when it is needed.
-        from speechgen.nn.fused_tiers import FusedTiers
+        from speechgen.nn.fused_tiers import fused_tiers
 
         layers = (network.input, network.inner, network.head)
-        return FusedTiers(list(network.tiers), network.frames, network.embedding, layers, rows)
+        return fused_tiers(list(network.tiers), network.frames, network.embedding, layers, rows)
 
     return AutoregressiveGenerator(sampler, config.sample_rate, config.quantizer)
 
@@ -42,9 +42,9 @@ class EagerSampler:
     @torch.inference_mode()
     def run(self, known: NDArray[np.int64], uniform: NDArray[np.float32], temperature: float, top_p: float) -> None:
         """Go on by the levels [L, B]; negative ones are drawn and filled in."""
-        from speechgen.nn.fused import draw
+        from speechgen.nn.fused_draw import draw
 
-        scratch = np.zeros(LEVELS, np.int32)
+        scratch = np.zeros(LEVELS, np.float32)
         for levels, numbers in zip(known, uniform, strict=True):
             logits = self._logits().numpy()
             draw(logits, numbers, np.float32(temperature), np.float32(top_p), scratch, levels, self.bits)

@@ -19,9 +19,9 @@ def sashimi_generator(network: Sashimi, config: SashimiConfig) -> Autoregressive
         if engine == "eager":
             return EagerSampler(network, rows)
         # Compiled code is loaded when it is needed.
-        from speechgen.nn.fused_multiscale import FusedBackbone
+        from speechgen.nn.fused_multiscale import fused_backbone
 
-        return FusedBackbone(network.embedding, network.backbone, network.head, rows)
+        return fused_backbone(network.embedding, network.backbone, network.head, rows)
 
     return AutoregressiveGenerator(sampler, config.sample_rate, config.quantizer)
 
@@ -38,9 +38,9 @@ class EagerSampler:
     @torch.inference_mode()
     def run(self, known: NDArray[np.int64], uniform: NDArray[np.float32], temperature: float, top_p: float) -> None:
         """Go on by the levels [L, B]; negative ones are drawn and filled in."""
-        from speechgen.nn.fused import draw
+        from speechgen.nn.fused_draw import draw
 
-        scratch = np.zeros(LEVELS, np.int32)
+        scratch = np.zeros(LEVELS, np.float32)
         for levels, numbers in zip(known, uniform, strict=True):
             x = self.network.embedding(self._past)
             logits = self.network.head(self.network.backbone.step(x, self._state, self._recurrences))
