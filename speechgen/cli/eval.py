@@ -1,13 +1,14 @@
-"""`speechgen eval`: figures of a pipeline, with one setting or many, of vocoders, of codecs, of sounds or of a tokenizer."""
+"""`speechgen eval`: figures of a pipeline, with one setting or many, of vocoders, of codecs, or of one kind of model alone."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from speechgen.cli.console import progress_bar, read_transcript, use_offline
+from speechgen.cli.eval_models import MODELS, Given, Report, deliver, evaluate_models, make_folder
 from speechgen.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -21,18 +22,12 @@ if TYPE_CHECKING:
 __all__ = ["evaluate"]
 
 _Paths, _Texts = list[Path] | None, list[str] | None
-_What = Literal["vocoders", "codec", "edit", "waveform", "lengths", "drift", "sounds"]
-
-
-class _Report(Protocol):
-    def table(self) -> str: ...
-
-    def to_json(self) -> str: ...
+_What = Literal["vocoders", "codec", "edit", "waveform", "lengths", "drift", "sounds", "soundstorm", "magnet"]
 
 
 def evaluate(
     what: Annotated[
-        _What | None, typer.Argument(help="vocoders, codec, edit, drift, sounds: with --audio; waveform: --data.")
+        _What | None, typer.Argument(help="vocoders, codec, edit, drift, sounds: with --audio; models: --data.")
     ] = None,
     pipeline: Annotated[str, typer.Option("--pipeline", help="Name, or path of a pipeline's YAML.")] = "default",
     sentences: Annotated[Path | None, typer.Option("--sentences", help="One sentence a line; default: 20 built in.")] = None,
@@ -46,13 +41,16 @@ def evaluate(
         _Texts, typer.Option("--vocoder", help="NAME, NAME:steps=25 or AUTOENCODER+NAME; repeatable. Default: all.")
     ] = None,
     codec: Annotated[_Texts, typer.Option("--codec", help="NAME or NAME:codebooks=4; repeatable. Default: all.")] = None,
-    model: Annotated[_Texts, typer.Option("--model", help="A waveform model; repeatable. Default: all installed.")] = None,
+    model: Annotated[
+        _Texts,
+        typer.Option("--model", help="For waveform, soundstorm, magnet: NAME or NAME:steps=4; repeatable. Default: all."),
+    ] = None,
     count: Annotated[int, typer.Option("--count", min=1, help="Clips that each waveform model draws.")] = 100,
     audio: Annotated[Path | None, typer.Option("--audio", help="Folder of recordings; with metadata, for edit.")] = None,
     seconds: Annotated[float, typer.Option("--seconds", min=1, help="Length of what is spoken at once, for drift.")] = 48.0,
-    real: Annotated[_Paths, typer.Option("--real", help="Folder of labelled recordings, for sounds; repeatable.")] = None,
+    real: Annotated[_Paths, typer.Option("--real", help="Labelled recordings, for sounds, magnet; repeatable.")] = None,
     tokenizer: Annotated[str | None, typer.Option("--tokenizer", help="Measure this tokenizer's tokens in --data.")] = None,
-    data: Annotated[Path | None, typer.Option("--data", help="Prepared corpus: its tokens; for waveform, with test/.")] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="Prepared corpus; for waveform, with test/.")] = None,
     stages: Annotated[Path | None, typer.Option("--stages", help="Folder: what each stage loses of its voices.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=0, help="Use only the first sentences or files; 0: all.")] = 0,
     opinions: Annotated[bool, typer.Option("--opinions/--no-opinions", help="Predict opinion scores (DNSMOS) too.")] = True,
@@ -63,20 +61,19 @@ def evaluate(
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Show no progress.")] = False,
 ) -> None:
     """Measure a pipeline (WER, similarity, opinion, speed), editing, vocoders or codecs (PESQ, MCD …), a tokenizer (purity)."""
-    if what == "waveform":
-        return _evaluate_waveforms(model or [], data, count, limit, seed, out, as_json, quiet)
-    if what == "sounds" or real:
-        return _evaluate_sounds(what, audio, real, out, as_json, quiet)
+    if what in MODELS or real:
+        given = Given(model or [], data, codec or [], ref or [], real or [], audio, count, limit, seed)
+        return deliver(evaluate_models(what, given, out, quiet), out, as_json)
     copied = (None if what == "lengths" else what) or ("vocoders" if vocoder else "codec" if codec else None)
     _check(copied, audio, tokenizer, data, stages, changes, vary)
-    _make_folder(out)
+    make_folder(out)
     use_offline()
 
     from speechgen.service.engine import Engine
     from speechgen.service.evaluate import measure_tokenizer
     from speechgen.service.stages import measure_stages
 
-    report: _Report
+    report: Report
     measure = _measure(what, pipeline, sentences, limit, ref or [], ref_text or [], audio, seconds, seed, opinions)
     with progress_bar("measuring", quiet=quiet) as progress:
         if vary:
@@ -90,35 +87,7 @@ def evaluate(
             report = measure_stages(engine, pipeline, stages, limit=limit, seed=seed, opinions=opinions, progress=progress)
         else:
             report = measure(engine, out, progress)
-    _deliver(report, out, as_json)
-
-
-def _evaluate_waveforms(
-    models: list[str], data: Path | None, count: int, limit: int, seed: int, out: Path | None, as_json: bool, quiet: bool
-) -> None:
-    if data is None:
-        raise UserError("waveform models are measured on a corpus: give a prepared folder with train/ and test/ by --data")
-    _make_folder(out)
-
-    from speechgen.service.evaluate_waveform import measure_waveforms
-
-    with progress_bar("measuring", quiet=quiet) as progress:
-        report = measure_waveforms(models, data, count=count, limit=limit, seed=seed, save_to=out, progress=progress)
-    _deliver(report, out, as_json)
-
-
-def _evaluate_sounds(
-    what: _What | None, audio: Path | None, real: _Paths, out: Path | None, as_json: bool, quiet: bool
-) -> None:
-    if what != "sounds" or audio is None or not real:
-        raise UserError("sounds, --audio and --real belong together: speechgen eval sounds --audio CLIPS --real RECORDINGS")
-    _make_folder(out)
-
-    from speechgen.service.evaluate_sounds import measure_sounds
-
-    with progress_bar("measuring", quiet=quiet) as progress:
-        report = measure_sounds(audio, real, progress)
-    _deliver(report, out, as_json)
+    deliver(report, out, as_json)
 
 
 def _copies(
@@ -191,23 +160,10 @@ def _sweep(
     reports = measure_grid(measure, pipeline, vary, device=device, changes=changes, save_to=out, progress=progress)
     for report in reports:
         _write(report, out)
-    _deliver(report, None, as_json)
+    deliver(report, None, as_json)
 
 
-def _make_folder(out: Path | None) -> None:
-    if out is not None:
-        if not out.parent.is_dir():
-            raise UserError(f"cannot write {out}: there is no folder {out.parent}; create it first")
-        out.mkdir(exist_ok=True)
-
-
-def _deliver(report: _Report, out: Path | None, as_json: bool) -> None:
-    """Write both forms of a report into a folder, and print one."""
-    _write(report, out)
-    typer.echo(" ".join(report.to_json().split()) if as_json else report.table())
-
-
-def _write(report: _Report, out: Path | None) -> None:
+def _write(report: Report, out: Path | None) -> None:
     from speechgen.core.checkpoint import write_text_atomically
 
     if out is not None:

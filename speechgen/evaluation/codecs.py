@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,12 +18,7 @@ from speechgen.core.errors import UserError
 from speechgen.core.protocols import Codec, Progress
 from speechgen.core.types import Waveform
 from speechgen.evaluation.encoders import Encoder
-from speechgen.evaluation.intelligibility import (
-    ClosedVocabularyRecogniser,
-    dictionary_words,
-    spoken_words,
-    word_error_rate,
-)
+from speechgen.evaluation.intelligibility import dictionary_words, error_rate_by_speaker, recognisable
 from speechgen.evaluation.spectral import si_sdr
 from speechgen.evaluation.speed import percentiles, real_time_factor
 from speechgen.evaluation.vocoders import VocoderReport, evaluate_vocoders
@@ -175,29 +169,16 @@ def _understandable(texts: Sequence[Spoken]) -> list[Spoken]:
         words = dictionary_words() if texts else frozenset()
     except UserError:
         return []
-    return [said for said in texts if (spoken := spoken_words(said.text)) and words.issuperset(spoken) and _spelt(said.text)]
-
-
-def _spelt(text: str) -> bool:
-    """Whether nothing is said in it that is not written in a-z."""
-    return text.isascii() and not any(letter.isdigit() for letter in text)
+    return [said for said in texts if recognisable(said.text, words)]
 
 
 def _errors(texts: Sequence[Spoken], heard: Mapping[Path, Waveform]) -> float | None:
-    """Word error rate over all speakers, for each a recogniser of its own that expects any of the texts."""
+    """Word error rate over all speakers."""
     if not texts:
         return None
-    sentences = [" ".join(spoken_words(said.text)) for said in texts]
-    by_speaker: dict[str, list[Spoken]] = defaultdict(list)
-    for said in texts:
-        by_speaker[said.speaker].append(said)
-    references, understood = [], []
-    for spoken in by_speaker.values():
-        recogniser = ClosedVocabularyRecogniser(sentences)
-        for said in spoken:
-            references.append(said.text)
-            understood.append(recogniser.transcribe(heard[said.path]))
-    return word_error_rate(references, understood)
+    return error_rate_by_speaker(
+        [said.text for said in texts], [said.speaker for said in texts], [heard[said.path] for said in texts]
+    )
 
 
 def _figures(listener: _Listener, wer: float | None) -> CodecFigures:

@@ -23,7 +23,15 @@ from speechgen.core.types import Waveform
 from speechgen.evaluation.optional import require
 from speechgen.evaluation.signals import SPEECH_RATE, signal
 
-__all__ = ["ClosedVocabularyRecogniser", "TrigramModel", "dictionary_words", "spoken_words", "word_error_rate"]
+__all__ = [
+    "ClosedVocabularyRecogniser",
+    "TrigramModel",
+    "dictionary_words",
+    "error_rate_by_speaker",
+    "recognisable",
+    "spoken_words",
+    "word_error_rate",
+]
 
 DISCOUNT = 0.5
 """Taken from every bigram and trigram count."""
@@ -67,6 +75,31 @@ def dictionary_words() -> frozenset[str]:
         UserError: pocketsphinx is missing.
     """
     return frozenset(word for _, word in _dictionary())
+
+
+def recognisable(text: str, dictionary: frozenset[str]) -> bool:
+    """Whether the recogniser knows every word of a text, and nothing is said in it that is not written in a-z."""
+    words = spoken_words(text)
+    return bool(words) and text.isascii() and not _UNSPELT.search(text) and dictionary.issuperset(words)
+
+
+def error_rate_by_speaker(texts: Sequence[str], speakers: Sequence[str], heard: Sequence[Waveform]) -> float:
+    """Return the word error rate of recordings, for each speaker a recogniser of its own that expects any of the texts.
+
+    Args:
+        texts: what is said; all `recognisable`.
+        speakers: who says it.
+        heard: the recordings, one row each.
+    """
+    expected = [" ".join(spoken_words(text)) for text in texts]
+    said, understood = [], []
+    for speaker in dict.fromkeys(speakers):
+        recogniser = ClosedVocabularyRecogniser(expected)
+        for text, one, audio in zip(expected, speakers, heard, strict=True):
+            if one == speaker:
+                said.append(text)
+                understood.append(recogniser.transcribe(audio))
+    return word_error_rate(said, understood)
 
 
 def _dictionary() -> Iterator[tuple[str, str]]:

@@ -23,7 +23,7 @@ from speechgen.pipeline.prompts import PreparedPrompt
 from speechgen.pipeline.speaking import Part, Task, at_pitch, slower
 from speechgen.text.phonemes import Phonemizer
 
-__all__ = ["CodecStages"]
+__all__ = ["CodecStages", "decode_behind"]
 
 SHARE_SEMANTIC, SHARE_ACOUSTIC = 30, 60
 """Parts of 100 that the stages take of a piece's progress."""
@@ -128,11 +128,15 @@ class CodecStages:
 
     def _heard(self, task: Task, tokens: SemanticTokens, codes: CodecTokens) -> Part:
         """Decode the codes behind the end of their prompt."""
-        prompt = task.voice.timbre.needed_codes
-        context = min(prompt.ids.shape[2], round(CONTEXT_SECONDS * codes.rate))
-        before = prompt.ids[:, : codes.ids.shape[1], prompt.ids.shape[2] - context :]
-        ids = torch.cat((before, codes.ids), dim=2)
-        joined = replace(codes, ids=ids, lengths=torch.full_like(codes.lengths, ids.shape[2]))
-        samples = self.codec.decode(joined).samples[0][round(context * self.rate / codes.rate) :]
-        spoken = at_pitch(samples.float().cpu(), self.rate, task.options.ratio)
+        samples = decode_behind(self.codec, task.voice.timbre.needed_codes, codes)
+        spoken = at_pitch(samples, self.rate, task.options.ratio)
         return Part(spoken, tokens=replace(tokens, rate=tokens.rate * task.options.ratio))
+
+
+def decode_behind(codec: Codec, prompt: CodecTokens, codes: CodecTokens) -> Tensor:
+    """Decode codes behind the end of their prompt: samples [L] of the codes alone, on the CPU."""
+    context = min(prompt.ids.shape[2], round(CONTEXT_SECONDS * codes.rate))
+    before = prompt.ids[:, : codes.ids.shape[1], prompt.ids.shape[2] - context :]
+    ids = torch.cat((before, codes.ids), dim=2)
+    joined = replace(codes, ids=ids, lengths=torch.full_like(codes.lengths, ids.shape[2]))
+    return codec.decode(joined).samples[0][round(context * codec.sample_rate / codes.rate) :].float().cpu()

@@ -14,6 +14,7 @@ import torch
 from speechgen.audio.io import read_audio
 from speechgen.audio.resample import resample
 from speechgen.core import checkpoint
+from speechgen.core.checkpoint import CheckpointInfo
 from speechgen.core.errors import UserError
 from speechgen.core.protocols import Codec, Progress
 from speechgen.evaluation.codecs import CodecReport, Spoken, evaluate_codecs
@@ -23,7 +24,7 @@ from speechgen.service.engine import Engine
 from speechgen.service.results import SynthesisResult, provenance
 from speechgen.service.vocoders import encoder_of_content, found_or_told, recordings, split_name
 
-__all__ = ["CodecReport", "copy_through", "load_codec", "measure_codecs"]
+__all__ = ["CodecReport", "codec_of", "copy_through", "load_codec", "measure_codecs"]
 
 
 def load_codec(name: str, device: torch.device | str = "cpu") -> tuple[Codec, int]:
@@ -43,6 +44,39 @@ def load_codec(name: str, device: torch.device | str = "cpu") -> tuple[Codec, in
     if asked or not number.isdecimal() or not 1 <= int(number) <= codec.num_codebooks:
         raise UserError(f"cannot read {name!r}: write {base}:codebooks=N, with N of 1 to {codec.num_codebooks}")
     return codec, int(number)
+
+
+def codec_of(info: CheckpointInfo, user: str, device: torch.device | str = "cpu", name: str | None = None) -> Codec:
+    """Load the codec whose codes a checkpoint makes, wherever it is installed.
+
+    Args:
+        info: of the checkpoint.
+        user: its name.
+        device: where the codec goes.
+        name: of the codec's checkpoint, where it is not installed.
+
+    Raises:
+        UserError: it is not installed, or the one that is named is another.
+    """
+    wanted = info.uses.get("codes", "")
+    told = f"{user} makes codes of the codec {wanted or 'that it does not name'}"
+    seen = []
+    for each in [name] if name else catalog.of_role("codecs"):
+        try:
+            codec = load_codec(each, device)[0]
+        except UserError:  # a damaged codec that is not needed is none of this request's business
+            if name:
+                raise
+            continue
+        if codec.identity == wanted:
+            return codec
+        seen.append(f"{Path(each).name} ({codec.identity})")
+    if name:
+        raise UserError(f"{told}, which {seen[0]} is not: give the codec that it was trained with")
+    raise UserError(
+        f"{told}, which is not installed: put its checkpoint into {catalog.home() / 'checkpoints'}; "
+        f"installed: {', '.join(seen) or 'none'}"
+    )
 
 
 def copy_through(engine: Engine, path: Path, name: str) -> SynthesisResult:

@@ -19,6 +19,7 @@ from speechgen.pipeline.latent_stages import LatentStages
 from speechgen.service import catalog
 from speechgen.service.engine import Engine
 from speechgen.service.evaluate_lengths import measure_lengths
+from speechgen.service.prepared import features_of
 from speechgen.service.requests import SynthesisRequest
 
 __all__ = ["PipelineReport", "TokenizerReport", "measure_pipeline", "measure_tokenizer", "read_sentences"]
@@ -131,11 +132,7 @@ def measure_tokenizer(tokenizer: str, prepared: Path) -> TokenizerReport:
 
     wanted = checkpoint.fingerprint(catalog.find_checkpoint(tokenizer))
     cuts = load_cuts(prepared)
-    stores = [FeatureStore(path) for path in find(prepared, "tokens").values()]
-    matching = [store for store in stores if store.producer.get("tokenizer") == wanted]
-    if not matching:
-        raise UserError(f"{prepared} holds no tokens of {tokenizer} ({wanted}): add them by `speechgen prepare`")
-    tokens = matching[0]
+    tokens = features_of(prepared, "tokens", "tokenizer", wanted)
     labels = [FeatureStore(path) for path in find(prepared, "labels").values()]
     purity = None
     if labels:

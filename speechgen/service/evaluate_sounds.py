@@ -25,7 +25,7 @@ from speechgen.evaluation.frechet import frechet_distance
 from speechgen.evaluation.sounds import FEATURES, FOLDS, SoundClassifier, fit_classifier, sound_features
 from speechgen.service import catalog, journal
 
-__all__ = ["SoundReport", "SoundsFigures", "classifier_of", "measure_sounds"]
+__all__ = ["SoundReport", "SoundsFigures", "classifier_of", "label_of", "measure_sounds"]
 
 SPLITS = 10
 """Ways of halving the recordings that the floor of the Fréchet distance is averaged over."""
@@ -106,7 +106,7 @@ def measure_sounds(clips: Path, real: Sequence[Path], progress: Progress | None 
     asked = _asked(clips)
     fitted = [(folder, *classifier_of(folder)) for folder in real]
     phrases = {label: folder for folder, classifier, _ in fitted for label in classifier.labels}
-    names = {path: _label(text, list(phrases)) for path, text in asked.items()}
+    names = {path: label_of(text, list(phrases)) for path, text in asked.items()}
     heard: dict[Path, NDArray[np.float64]] = {}
     for done, (path, label) in enumerate(names.items(), 1):
         if label:
@@ -174,7 +174,7 @@ def _asked(folder: Path) -> dict[Path, str]:
     return {one.path: one.text for one in read_folder(folder, "en-us")}
 
 
-def _label(text: str, labels: Sequence[str]) -> str | None:
+def label_of(text: str, labels: Sequence[str]) -> str | None:
     """The one label that a prompt names, by itself or by its caption; the longest where one holds another."""
     from speechgen.data.captions import caption
 

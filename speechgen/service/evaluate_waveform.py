@@ -19,18 +19,17 @@ from speechgen.core.config import StrictModel
 from speechgen.core.errors import UserError
 from speechgen.core.protocols import AutoregressiveModel, Progress
 from speechgen.core.random import generator
-from speechgen.core.types import MelSettings, Waveform
+from speechgen.core.types import Waveform
 from speechgen.evaluation.digits import DigitClassifier, accuracy, recognise, train_classifier
 from speechgen.evaluation.prediction import prediction_bits
 from speechgen.service import catalog, waveforms
+from speechgen.service.prepared import RATE, read_clips
 from speechgen.service.vocoders import split_name
 from speechgen.text.english_numbers import DIGITS
 
 __all__ = ["WaveformFigures", "WaveformReport", "measure_waveforms"]
 
 CLIP_SECONDS = 1.0
-RATE = MelSettings().sample_rate
-"""Of prepared audio."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,8 @@ def measure_waveforms(
     chosen = list(dict.fromkeys(names)) or catalog.of_role("waveform")
     if not chosen:
         raise UserError("no waveform model is installed: name a checkpoint's folder by --model")
-    test, words = _clips(data / "test", limit)
+    clips = read_clips(data / "test", limit)
+    test, words = [clip.samples for clip in clips], [clip.text for clip in clips]
     audio = Waveform(torch.nn.utils.rnn.pad_sequence(test, True), torch.tensor([len(clip) for clip in test]), RATE)
     digits = [DIGITS.index(word) for word in words] if set(words) <= set(DIGITS) else None
     found, classifiers, predicted = {}, dict[int, DigitClassifier](), dict[tuple[int, str], float]()
@@ -138,17 +138,6 @@ def measure_waveforms(
     return WaveformReport(found, str(data / "test"), len(test), audio.lengths.sum().item() / RATE, count if digits else 0)
 
 
-def _clips(folder: Path, limit: int = 0) -> tuple[list[Tensor], list[str]]:
-    """Stored audio [L] at 24 kHz and texts of a prepared split."""
-    from speechgen.data.decode import AUDIO_PRODUCER, stored_samples  # they need the extra `train`
-    from speechgen.data.features import FeatureStore, producer_hash
-    from speechgen.data.prepare import load_cuts
-
-    cuts = list(load_cuts(folder))[: limit or None]
-    store = FeatureStore(folder / "features" / f"audio-{producer_hash(AUDIO_PRODUCER)}")
-    return [stored_samples(store, cut.id) for cut in cuts], [cut.supervisions[0].text or "" for cut in cuts]
-
-
 def _mean(bits, audio: Waveform) -> float:  # type: ignore[no-untyped-def]
     """Mean over all samples: rows weigh as much as they are long."""
     lengths = audio.lengths.double().numpy()
@@ -163,9 +152,10 @@ def _heard(audio: Waveform, model: AutoregressiveModel) -> list[Tensor]:
 
 
 def _classifier(folder: Path, model: AutoregressiveModel) -> DigitClassifier:
-    clips, words = _clips(folder)
-    audio = Waveform(torch.nn.utils.rnn.pad_sequence(clips, True), torch.tensor([len(clip) for clip in clips]), RATE)
-    return train_classifier(_heard(audio, model), [DIGITS.index(word) for word in words], model.sample_rate)
+    clips = read_clips(folder)
+    samples = [clip.samples for clip in clips]
+    audio = Waveform(torch.nn.utils.rnn.pad_sequence(samples, True), torch.tensor([len(row) for row in samples]), RATE)
+    return train_classifier(_heard(audio, model), [DIGITS.index(clip.text) for clip in clips], model.sample_rate)
 
 
 def _draw(

@@ -17,9 +17,11 @@ import torch
 from speechgen.core import checkpoint, registry
 from speechgen.core.config import StrictModel, validate
 from speechgen.core.errors import UserError, unknown
-from speechgen.core.protocols import Codec, Progress
+from speechgen.core.protocols import Progress
+from speechgen.nn.packed import hasten
 from speechgen.pipeline.music import MusicStages, decode_long, generate_long, master
 from speechgen.service import catalog
+from speechgen.service.codecs import codec_of
 from speechgen.service.requests import MusicRequest
 from speechgen.service.results import SynthesisResult, provenance
 
@@ -50,15 +52,7 @@ class MusicMaker:
 
 def models() -> list[str]:
     """Names of the installed checkpoints that make sound of a description."""
-    roles, found = registry.names(), []
-    for name, folder in catalog.checkpoints().items():
-        try:
-            info = checkpoint.read_info(folder)
-        except UserError:  # a damaged one is told of when it is asked for
-            continue
-        if roles.get(info.model) == ROLE:
-            found.append(name)
-    return found
+    return catalog.of_role(ROLE)
 
 
 def default_model() -> str:
@@ -76,8 +70,13 @@ def default_model() -> str:
     return found[0]
 
 
-def load_maker(name: str | None, device: torch.device) -> MusicMaker:
+def load_maker(name: str | None, device: torch.device, codec_name: str | None = None) -> MusicMaker:
     """Load a model and the codec that its codes are of.
+
+    Args:
+        name: of the model's checkpoint; the first one that is installed if None.
+        device: where both go.
+        codec_name: of the codec's checkpoint, where it is not installed.
 
     Raises:
         UserError: there is no such checkpoint, it makes no music, or its codec is not installed.
@@ -88,36 +87,15 @@ def load_maker(name: str | None, device: torch.device) -> MusicMaker:
     spec = registry.get(info.model)
     if spec.role != ROLE:
         raise unknown("model of music", name, models())
-    codec = _find_codec(info.uses.get("codes", ""), name, device)
-    model = checkpoint.load(folder, device).generator()
+    codec = codec_of(info, name, device, codec_name)
+    loaded = checkpoint.load(folder, device)
+    hasten(loaded.network, "float32", device)
+    model = loaded.generator()
     made = f"{model.num_codebooks} codebooks of {model.size} at {model.rate:g} Hz"
     decoded = f"{codec.num_codebooks} of {codec.size} at {codec.rate:g} Hz"
     if (model.size, model.rate) != (codec.size, codec.rate) or model.num_codebooks > codec.num_codebooks:
         raise UserError(f"{name} makes {made}, its codec {codec.identity} decodes {decoded}: pull or train it again")
     return MusicMaker(name, MusicStages(model, codec), spec.options)
-
-
-def _find_codec(identity: str, user: str, device: torch.device) -> Codec:
-    """Load the codec of this identity, wherever it is installed.
-
-    Raises:
-        UserError: there is none.
-    """
-    roles, seen = registry.names(), []
-    for folder in catalog.checkpoints().values():
-        try:
-            if roles.get(checkpoint.read_info(folder).model) != "codecs":
-                continue
-            codec: Codec = checkpoint.load(folder, device).generator()
-        except UserError:  # a damaged codec that is not needed is none of this request's business
-            continue
-        if codec.identity == identity:
-            return codec
-        seen.append(f"{folder.name} ({codec.identity})")
-    raise UserError(
-        f"{user} makes codes of the codec {identity or 'that it does not name'}, which is not installed: "
-        f"put its checkpoint into {catalog.home() / 'checkpoints'}; installed: {', '.join(seen) or 'none'}"
-    )
 
 
 def compose(engine: Engine, request: MusicRequest, progress: Progress | None = None) -> SynthesisResult:
