@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
-from io import FileIO
+from io import BytesIO, FileIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from speechgen.audio.ogg import fix_serial
+from speechgen.audio.ogg import fix_positions, fix_serial
 from speechgen.core.errors import UserError
 from speechgen.core.types import Waveform
 
@@ -23,8 +24,8 @@ __all__ = ["FORMATS", "Limits", "Recording", "decode_audio", "read_audio", "read
 
 FORMATS = {"wav": ("WAV", "PCM_16"), "flac": ("FLAC", "PCM_16"), "ogg": ("OGG", "VORBIS"), "mp3": ("MP3", "MPEG_LAYER_III")}
 """Output formats by file suffix: soundfile's container and subtype."""
-
-
+OGG = b"OggS"
+"""What Ogg files begin with."""
 BITS = {"PCM_U8": 8, "PCM_S8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
 """Bits of a sample that is a whole number."""
 
@@ -107,17 +108,37 @@ def decode_audio(source: Path | BinaryIO, name: str, limits: Limits) -> Waveform
 
 def _decode(source: Path | BinaryIO, name: str, limits: Limits) -> Recording:
     try:
-        with soundfile.SoundFile(source) as file:
-            _check(file, name, limits)
-            samples = file.read(dtype="float64" if file.subtype in ("PCM_32", "DOUBLE") else "float32", always_2d=True)
-            rate, subtype = file.samplerate, file.subtype
+        try:
+            found = _read(source, name, limits)
+        except soundfile.LibsndfileError:
+            fixed = fix_positions(_content(source))
+            if fixed is None:
+                raise
+            found = _read(BytesIO(fixed), name, limits)
     except soundfile.LibsndfileError as error:
         raise UserError(f"{name} is not readable audio ({error}): give wav, flac, ogg, opus or mp3") from error
-    if samples.size == 0:
+    if found.samples.numel() == 0:
         raise UserError(f"{name} holds no samples")
-    if not np.isfinite(samples).all():
+    if not found.samples.isfinite().all():
         raise UserError(f"{name} holds NaN or infinite samples: export it again")
-    return Recording(torch.from_numpy(np.ascontiguousarray(samples.T)), rate, subtype)
+    return found
+
+
+def _read(source: Path | BinaryIO, name: str, limits: Limits) -> Recording:
+    with soundfile.SoundFile(source) as file:
+        _check(file, name, limits)
+        samples = file.read(dtype="float64" if file.subtype in ("PCM_32", "DOUBLE") else "float32", always_2d=True)
+        return Recording(torch.from_numpy(np.ascontiguousarray(samples.T)), file.samplerate, file.subtype)
+
+
+def _content(source: Path | BinaryIO) -> bytes:
+    """All of an Ogg file; nothing of another."""
+    with source.open("rb") if isinstance(source, Path) else nullcontext(source) as file:
+        file.seek(0)
+        if file.read(4) != OGG:
+            return b""
+        file.seek(0)
+        return file.read()
 
 
 def _check(file: soundfile.SoundFile, name: str, limits: Limits) -> None:

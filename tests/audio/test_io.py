@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 import soundfile
 import torch
 
-from speechgen.audio.io import FORMATS, read_audio, write_audio
+from speechgen.audio.io import FORMATS, Limits, decode_audio, read_audio, write_audio
+from speechgen.audio.ogg import fix_positions, fix_serial
 from speechgen.core.errors import UserError
 
 RATE = 24000
@@ -151,3 +153,34 @@ def test_what_is_not_finite_is_not_written_as_noise(tmp_path, value):
     with pytest.raises(UserError, match="NaN or infinite"):
         write_audio(tmp_path / "a.wav", torch.tensor([0.1, value]), RATE)
     assert not list(tmp_path.iterdir())
+
+
+def opus_pages(content: bytes) -> list[bytearray]:
+    """Cut by the marks of pages; the sound of these tests holds none."""
+    return [bytearray(b"OggS" + page) for page in content.split(b"OggS")[1:]]
+
+
+@pytest.mark.parametrize("rate", [RATE, 48000])
+def test_an_opus_file_whose_positions_do_not_add_up_is_read_all_the_same(tmp_path, rate):
+    """As some encoders write it: a page in the middle claims a part of a packet more than its packets hold."""
+    good, bad = tmp_path / "good.opus", tmp_path / "bad.opus"
+    soundfile.write(good, 0.3 * np.sin(np.arange(4 * rate) / 20), rate, format="OGG", subtype="OPUS")
+    pages = opus_pages(good.read_bytes())
+    position = int.from_bytes(pages[3][6:14], "little")
+    pages[3][6:14] = (position + 488).to_bytes(8, "little")
+    bad.write_bytes(fix_serial(b"".join(pages)))
+    with pytest.raises(soundfile.LibsndfileError):
+        soundfile.read(bad)
+    whole = read_audio(good)
+    for heard in (read_audio(bad), decode_audio(BytesIO(bad.read_bytes()), "bad", Limits())):
+        assert torch.equal(heard.samples, whole.samples) and heard.rate == rate
+    assert fix_positions(bad.read_bytes()) == fix_serial(good.read_bytes()) and fix_positions(good.read_bytes()) is None
+
+
+@pytest.mark.parametrize("cut", [40, 100])
+def test_an_opus_file_without_sound_is_refused(tmp_path, cut):
+    path = tmp_path / "a.opus"
+    soundfile.write(path, 0.3 * np.sin(np.arange(RATE) / 20), RATE, format="OGG", subtype="OPUS")
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(UserError, match="not readable audio"):
+        read_audio(path)
