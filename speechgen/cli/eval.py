@@ -42,8 +42,7 @@ def evaluate(
     ] = None,
     codec: Annotated[_Texts, typer.Option("--codec", help="NAME or NAME:codebooks=4; repeatable. Default: all.")] = None,
     model: Annotated[
-        _Texts,
-        typer.Option("--model", help="For waveform, soundstorm, magnet: NAME or NAME:steps=4; repeatable. Default: all."),
+        _Texts, typer.Option("--model", help="For models: NAME or NAME:steps=4; repeatable. Default: all.")
     ] = None,
     count: Annotated[int, typer.Option("--count", min=1, help="Clips that each waveform model draws.")] = 100,
     audio: Annotated[Path | None, typer.Option("--audio", help="Folder of recordings; with metadata, for edit.")] = None,
