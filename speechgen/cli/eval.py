@@ -70,7 +70,6 @@ def evaluate(
 
     from speechgen.service.engine import Engine
     from speechgen.service.evaluate import measure_tokenizer
-    from speechgen.service.stages import measure_stages
 
     report: Report
     measure = _measure(what, pipeline, sentences, limit, ref or [], ref_text or [], audio, seconds, seed, opinions)
@@ -83,10 +82,19 @@ def evaluate(
         elif audio is not None and copied in ("vocoders", "codec"):
             report = _copies(engine, copied, vocoder or codec or [], audio, limit, seed, opinions, out, progress)
         elif stages is not None:
-            report = measure_stages(engine, pipeline, stages, limit=limit, seed=seed, opinions=opinions, progress=progress)
+            report = _stages(engine, pipeline, stages, limit, seed, opinions, progress)
         else:
             report = measure(engine, out, progress)
     deliver(report, out, as_json)
+
+
+def _stages(
+    engine: Engine, pipeline: str, folder: Path, limit: int, seed: int, opinions: bool, progress: Progress | None
+) -> Report:
+    """What each stage of a pipeline loses of its voices."""
+    from speechgen.service.stages import measure_stages
+
+    return measure_stages(engine, pipeline, folder, limit=limit, seed=seed, opinions=opinions, progress=progress)
 
 
 def _copies(
