@@ -114,11 +114,15 @@ def import_(
     family: Annotated[str, typer.Argument(help="Who published the weights: a file of speechgen/published, such as wavegrad.")],
     source: Annotated[str, typer.Argument(help="File or folder as it was published, or an id of the Hugging Face hub.")],
     name: Annotated[str, typer.Option("--name", help="Name of the new checkpoint.")],
+    codec: Annotated[str | None, typer.Option("--codec", help="Of magnet: what decodes its codes; a checkpoint.")] = None,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="Change what was read: --set t5=FOLDER; repeatable.")
+    ] = None,
 ) -> None:
     """Turn published weights into a checkpoint."""
     from speechgen.service.imports import import_published
 
-    _tell(import_published(family, source, name))
+    _tell(import_published(family, source, name, codec=codec, changes=changes or ()))
 
 
 @models.command()

@@ -39,11 +39,15 @@ class About:
 
 @dataclass(frozen=True)
 class Imported:
-    """Weights under our names, the configuration they fit, and what the user should know."""
+    """Weights under our names, the configuration they fit, what the user should know, and which codec's codes they make.
+
+    The codec is named as `models pull` knows it; None for weights that make no codes, or of a codec that has no name there.
+    """
 
     config: StrictModel
     state: dict[str, Tensor]
     notes: tuple[str, ...] = ()
+    codec: str | None = None
 
 
 def families() -> list[str]:

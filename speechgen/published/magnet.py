@@ -1,7 +1,8 @@
 """MAGNeT as audiocraft publishes it (`facebook/magnet-small-10secs` …): `state_dict.bin` with weights and their settings.
 
-The file is a pickle of `best_state`, tensors by name, and `xp.cfg`, the settings as YAML text. The codec and T5 are files of
-their own and not read here. MusicGen's weights have the same names, but they are not asked for masked spans.
+The file is a pickle of `best_state`, tensors by name, and `xp.cfg`, the settings as YAML text. The codec, which the settings
+name, and T5 are files of their own and not read here. MusicGen's weights have the same names, but they are not asked for
+masked spans.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ ABOUT = About(
     },
 )
 FRAME_RATE, HEAD_WIDTH = 50.0, 64
+_CODECS = {"facebook/encodec_32khz": "encodec-32khz"}
+"""Names of codecs to pull by what the settings call them."""
 _TEXT = "condition_provider.conditioners.description.output_proj."
 _NAMES = (
     (r"out_norm\.", "norm."),
@@ -67,9 +70,19 @@ def read(source: Path) -> Imported:
     if not isinstance(weights, dict) or not isinstance(content.get("xp.cfg"), str):
         raise UserError(f"{path} has no best_state and xp.cfg: give the state_dict.bin of a published MAGNeT")
     published = {key: value for key, value in weights.items() if isinstance(value, Tensor)}
-    config = infer_config(published, _settings(content["xp.cfg"], path), path)
-    notes = (f"licence of the weights: {ABOUT.licence}", f"it reads descriptions with {config.t5}, which is fetched apart")
-    return Imported(config, convert(published), notes)
+    settings = _settings(content["xp.cfg"], path)
+    config = infer_config(published, settings, path)
+    notes = (
+        f"licence of the weights: {ABOUT.licence}",
+        f"it reads descriptions with {config.t5}, which is fetched apart; --set t5=FOLDER names a folder that holds it",
+    )
+    return Imported(config, convert(published), notes, _CODECS.get(_repository(settings)))
+
+
+def _repository(settings: Mapping[str, Any]) -> str:
+    """Which of the hub's repositories holds the codec; empty if it is none of them, as that of audio-magnet."""
+    told = str(_get(settings, "compression_model_checkpoint") or "")
+    return told.removeprefix("//pretrained/")
 
 
 def convert(published: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import importlib
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from speechgen import published
 from speechgen.core import checkpoint, registry
+from speechgen.core.config import apply_overrides, validate
 from speechgen.core.errors import UserError, unknown
 from speechgen.core.spec import ModelSpec
 from speechgen.core.types import MelSettings
 from speechgen.published import About, Imported
 from speechgen.service import catalog, hub
+from speechgen.service.codecs import load_codec
 
 __all__ = ["ImportedCheckpoint", "Pullable", "import_published", "pull", "pullable"]
 
@@ -75,16 +78,22 @@ def pull(name: str) -> ImportedCheckpoint:
     return import_published(wanted.family, wanted.address, name)
 
 
-def import_published(family: str, source: str, name: str) -> ImportedCheckpoint:
+def import_published(
+    family: str, source: str, name: str, *, codec: str | None = None, changes: Sequence[str] = ()
+) -> ImportedCheckpoint:
     """Write a checkpoint from published weights into the user's own folder; for one that speaks text, a pipeline, too.
 
     Args:
         family: a file of `speechgen/published`.
         source: a file or folder in the published layout, or the id of a repository of the Hugging Face hub.
         name: of the checkpoint, and of the pipeline.
+        codec: whose codes a model of codes makes: name or folder of its checkpoint. Without it, the one that was published
+            for it, if that is installed.
+        changes: of the configuration that was read, such as "t5=FOLDER".
 
     Raises:
-        UserError: the family is unknown, the name taken, the source missing, damaged or something else.
+        UserError: the family is unknown, the name taken, the source missing, damaged or something else, or the codec's codes
+            are not those that the model makes.
     """
     if family not in published.families():
         raise unknown("family", family, published.families())
@@ -96,7 +105,11 @@ def import_published(family: str, source: str, name: str) -> ImportedCheckpoint:
     about = _about(family)
     made: Imported = importlib.import_module(f"speechgen.published.{family}").read(_local(family, source, about, name))
     spec = registry.get(about.model)
+    if changes:
+        content = apply_overrides(made.config.model_dump(mode="json"), changes)
+        made = replace(made, config=validate(spec.config, content, f"configuration of {about.model}"))
     _check(made, spec, source, about)
+    uses, notes = _uses(made, spec, codec)
     info = checkpoint.CheckpointInfo(
         format=checkpoint.FORMAT,
         model=about.model,
@@ -104,12 +117,13 @@ def import_published(family: str, source: str, name: str) -> ImportedCheckpoint:
         accepts=spec.accepts,
         produces=spec.produces,
         mel=getattr(made.config, "mel", MelSettings()),
+        uses=uses,
     )
     checkpoint.save(folder, info, made.state, dtype=torch.float32)
     parameters = sum(value.numel() for value in made.state.values())
     checkpoint.write_text_atomically(folder / "card.md", _card(name, about, family, source, parameters))
     pipeline = _write_pipeline(name) if spec.role == "text_to_mel" else None
-    return ImportedCheckpoint(folder, parameters, made.notes, pipeline)
+    return ImportedCheckpoint(folder, parameters, (*made.notes, *notes), pipeline)
 
 
 def _about(family: str) -> About:
@@ -131,6 +145,31 @@ def _check(made: Imported, spec: ModelSpec, source: str, about: About) -> None:
     ]
     if faults:
         raise UserError(f"{source} does not fit {about.model}: {'; '.join(faults)} (our names)")
+
+
+def _uses(made: Imported, spec: ModelSpec, codec: str | None) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Which codec's codes a model makes, by its identity, and what is to be said about it.
+
+    Raises:
+        UserError: a codec is given to what makes no codes, or its codes are others.
+    """
+    if spec.role != "text_to_codes":
+        if codec is not None:
+            raise UserError(f"{spec.role} make no codes of a description: leave --codec out")
+        return {}, ()
+    name = codec or made.codec
+    if codec is None and name not in catalog.checkpoints():
+        first = f"speechgen models pull {name}" if name else "import its codec"
+        return {}, (
+            f"it makes no music before it knows its codec: first {first}, then import it with --codec {name or 'NAME'}",
+        )
+    decodes, config = load_codec(str(name))[0], made.config.model_dump()
+    wanted = (config["num_codebooks"], config["codebook_size"], config["code_rate"])
+    given = (decodes.num_codebooks, decodes.size, decodes.rate)
+    if wanted[1:] != given[1:] or wanted[0] > given[0]:
+        made_codes, known = (f"{books} codebooks of {size} at {rate:g} Hz" for books, size, rate in (wanted, given))
+        raise UserError(f"it makes {made_codes}, {name} decodes {known}: give the codec that it was trained with")
+    return {"codes": decodes.identity}, (f"its codes are decoded by {name} ({decodes.identity})",)
 
 
 def _write_pipeline(name: str) -> Path | None:
