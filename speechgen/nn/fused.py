@@ -7,6 +7,7 @@ along the channels of a single row, or along the rows. Functions are polynomials
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ WORTH_A_GROUP = LANES // 4
 
 
 class FusedSampler:
-    """Rows that are made sample by sample by compiled code.
+    """Rows that are made sample by sample by compiled code, group by group, on as many threads as torch has.
 
     Args:
         rows: B.
@@ -52,13 +53,25 @@ class FusedSampler:
             temperature: divides the logits.
             top_p: share of the probability that may be drawn from.
         """
-        for rows, lanes, state in self._groups:
-            count = rows.stop - rows.start
-            levels, numbers, bits = np.zeros((len(known), lanes), np.int64), np.zeros((len(known), lanes), F), np.zeros(lanes)
-            levels[:, :count], numbers[:, :count] = known[:, rows], uniform[:, rows]
-            self._advance(state, levels, numbers, (F(temperature), F(top_p)), bits)
-            known[:, rows] = levels[:, :count]
-            self.bits[rows] += bits[:count]
+        with ThreadPoolExecutor(min(torch.get_num_threads(), len(self._groups))) as pool:  # compiled code lets others run
+            done = [pool.submit(self._run_group, group, known, uniform, (F(temperature), F(top_p))) for group in self._groups]
+        for each in done:
+            each.result()
+
+    def _run_group(
+        self,
+        group: tuple[slice, int, Any],
+        known: NDArray[np.int64],
+        uniform: NDArray[np.float32],
+        settings: tuple[np.float32, np.float32],
+    ) -> None:
+        rows, lanes, state = group
+        count = rows.stop - rows.start
+        levels, numbers, bits = np.zeros((len(known), lanes), np.int64), np.zeros((len(known), lanes), F), np.zeros(lanes)
+        levels[:, :count], numbers[:, :count] = known[:, rows], uniform[:, rows]
+        self._advance(state, levels, numbers, settings, bits)
+        known[:, rows] = levels[:, :count]
+        self.bits[rows] += bits[:count]
 
 
 def padded(value: Tensor, *parts: int) -> NDArray[np.float32]:

@@ -15,7 +15,7 @@ from torch import nn
 
 from speechgen.nn.fused import BEGINNING, FusedSampler, add, copy, gelu, normalize, padded, sigmoid
 from speechgen.nn.fused_draw import draw_next
-from speechgen.nn.fused_vector import WIDTH, compiled, inner, load, product, splat, spread, store
+from speechgen.nn.fused_vector import WIDTH, compiled, inner, load, panels, product, splat, spread, store
 from speechgen.nn.multiscale import Backbone, FeedForwardBlock, Scale, StateSpaceBlock
 
 __all__ = ["fused_backbone"]
@@ -50,7 +50,7 @@ def fused_backbone(embedding: nn.Embedding, backbone: Backbone, head: nn.Linear,
     low_rank = any(block.mix.recurrence().h is not None for block in backbone.blocks())
     pools = tuple(_pool(scale, width) for scale, width in zip(scales, widths, strict=False))
     ends = (padded(embedding.weight, 1), *(padded(each, 1) for each in (backbone.norm.weight, backbone.norm.bias)),
-            padded(head.weight.t(), 1, 1), padded(head.bias, 1))  # fmt: skip
+            panels(padded(head.weight.t(), 1, 1)), padded(head.bias, 1))  # fmt: skip
     stacks: dict[int, tuple[Stack, ...]] = {}
 
     def start(lanes: int) -> tuple[tuple[Stack, ...], State]:
@@ -90,7 +90,7 @@ def _pool(scale: Scale, width: int) -> Pool:
     down = scale.pool.weight.t().unflatten(0, (width, size)).transpose(0, 1).flatten(0, 1)
     up = scale.unpool.weight.t().unflatten(1, (width, size)).transpose(1, 2).flatten(1, 2)
     up_bias = scale.unpool.bias.view(width, size).t().flatten()
-    return Pool(padded(down, size, 1), padded(scale.pool.bias, 1), padded(up, 1, size), padded(up_bias, size))
+    return Pool(panels(padded(down, size, 1)), padded(scale.pool.bias, 1), panels(padded(up, 1, size)), padded(up_bias, size))
 
 
 def _stack(blocks: list[nn.Module], width: int, low_rank: bool, lanes: int) -> Stack:
@@ -103,9 +103,9 @@ def _stack(blocks: list[nn.Module], width: int, low_rank: bool, lanes: int) -> S
         gain = torch.zeros(width) if gain is None else gain
         parts = 2 if mix.glu else 1
         rows.append([padded(torch.stack(norms), 1), _system(mix, low_rank, lanes), padded(gain, 1), padded(mix.mix.skip, 1),
-                     padded(mix.out.weight.t(), 1, parts), padded(mix.out.bias, parts),
-                     padded(forward.up.weight.t(), 1, 1), padded(forward.up.bias, 1),
-                     padded(forward.down.weight.t(), 1, 1), padded(forward.down.bias, 1)])  # fmt: skip
+                     panels(padded(mix.out.weight.t(), 1, parts)), padded(mix.out.bias, parts),
+                     panels(padded(forward.up.weight.t(), 1, 1)), padded(forward.up.bias, 1),
+                     panels(padded(forward.down.weight.t(), 1, 1)), padded(forward.down.bias, 1)])  # fmt: skip
     if not rows:
         w = width + -width % WIDTH
         empty = [(0, 4, w), (0, 1, 1, 1, 1), *[(0, w)] * 2, *[(0, w, w), (0, w)] * 3]

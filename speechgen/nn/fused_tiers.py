@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from speechgen.nn.fused import BEGINNING, FusedSampler, add, copy, padded, sigmoid, tanh
 from speechgen.nn.fused_draw import draw_next
-from speechgen.nn.fused_vector import WIDTH, compiled, inner, load, maximum, product, splat, store
+from speechgen.nn.fused_vector import WIDTH, compiled, inner, load, maximum, panels, product, splat, store
 
 __all__ = ["fused_tiers"]
 
@@ -70,7 +70,7 @@ def fused_tiers(
 
 def _linear(layer: nn.Linear) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Weights [I, O] and bias [O]; weight normalisation is applied."""
-    return padded(layer.weight.t(), 1, 1), padded(layer.bias, 1)
+    return panels(padded(layer.weight.t(), 1, 1)), padded(layer.bias, 1)
 
 
 def _tier(tier: nn.Module) -> Tier:
@@ -79,11 +79,12 @@ def _tier(tier: nn.Module) -> Tier:
     layers = range(rnn.num_layers)
     gates = []
     for kind in ("ih", "hh"):
-        gates.append(np.stack([padded(getattr(rnn, f"weight_{kind}_l{layer}").t(), 1, 3) for layer in layers]))
+        gates.append(panels(np.stack([padded(getattr(rnn, f"weight_{kind}_l{layer}").t(), 1, 3) for layer in layers])))
         gates.append(np.stack([padded(getattr(rnn, f"bias_{kind}_l{layer}"), 3) for layer in layers]))
     parts = spread.shape[2]
     spread_bias = tier.spread_bias.t().flatten()  # type: ignore[operator, union-attr]
-    return Tier(*_linear(tier.input), *gates, padded(spread.transpose(1, 2).flatten(1), 1, parts), padded(spread_bias, parts))
+    told = panels(padded(spread.transpose(1, 2).flatten(1), 1, parts))
+    return Tier(*_linear(tier.input), *gates, told, padded(spread_bias, parts))
 
 
 @inner
