@@ -25,6 +25,8 @@ __all__ = ["Clips", "SampleRequest", "draw_clips", "load", "load_autoregressive"
 
 TOGETHER_SECONDS = 30.0
 """Longer clips are drawn one after another, straight into their files: memory does not grow with them."""
+LONGEST_SECONDS = 36_000.0
+"""Ten hours: a wav file ends at 4 GiB."""
 LARGEST_SEED = 2**31
 
 
@@ -122,6 +124,8 @@ def draw_clips(request: SampleRequest, out: Path, progress: Progress | None = No
     """
     if not request.seconds > 0 or request.count < 1:
         raise UserError(f"{request.count} clips of {request.seconds:g} s are nothing to draw: give at least one of some length")
+    if request.seconds > LONGEST_SECONDS:
+        raise UserError(f"a clip of {request.seconds:g} s is too long for a wav file: ask for {LONGEST_SECONDS:g} s at most")
     model, options = load(request.model, request.changes)
     samples = max(1, round(request.seconds * model.sample_rate))
     prime, notes = (None, ()) if request.prime is None else read_prime(request.prime, model.sample_rate)

@@ -39,6 +39,18 @@ def test_a_recording_of_another_rate_is_continued_and_that_is_said(model, tmp_pa
     assert json.loads(told.out)["seconds"] == 0.01
 
 
+@pytest.mark.parametrize("name", ["samplernn", "sashimi", "diffwave"])
+@pytest.mark.parametrize("samples", [1, 7])
+def test_a_recording_shorter_than_what_the_model_looks_back_on_is_continued(home, tmp_path, name, samples):
+    save_checkpoint(home / "checkpoints" / "tiny", name)
+    write_audio(tmp_path / "in.wav", voice_like(0.01, 16000)[:samples], 16000)
+    asked = ["sample", "tiny", "--seconds", "0.02", "--seed", "1", "-q"]
+    assert run([*asked, "--prime", str(tmp_path / "in.wav"), "-o", str(tmp_path / "out")]) == 0
+    assert run([*asked, "-o", str(tmp_path / "plain")]) == 0
+    made, plain = (soundfile.read(next((tmp_path / folder).iterdir()))[0] for folder in ("out", "plain"))
+    assert len(made) == 320 and (made != plain).any()
+
+
 def test_long_clips_go_straight_into_their_files(model, tmp_path, monkeypatch):
     """The same way for an hour: second by second."""
     monkeypatch.setattr(waveforms, "TOGETHER_SECONDS", 0.5)
@@ -60,6 +72,8 @@ def test_long_clips_go_straight_into_their_files(model, tmp_path, monkeypatch):
     ("asked", "said"),
     [
         (["tiny-waveform", "--seconds", "0"], "nothing to draw"),
+        (["tiny-waveform", "--seconds", "nan"], "nothing to draw"),
+        (["tiny-waveform", "--seconds", "inf"], "too long for a wav file: ask for 36000 s at most"),
         (["tiny-wavefrom"], "did you mean 'tiny-waveform'"),
         (["tiny-vocoder"], "give a waveform model's checkpoint"),
         (["tiny-waveform", "--temperature", "9"], "temperature: Input should be less than or equal to 2"),
