@@ -38,7 +38,7 @@ class NoisePredictor(nn.Module):
         self.output = nn.Linear(sizes.width, 1)
         nn.init.zeros_(self.output.weight)
         nn.init.zeros_(self.output.bias)
-        self._stride = {sizes.width * sizes.expand**n: stride for n, stride in enumerate(_strides(sizes.pools))}
+        self._stride = {sizes.width * sizes.expand**n: stride for n, stride in enumerate(sizes.strides)}
 
     def forward(self, noisy: Tensor, level: Tensor, mel: Tensor | None = None) -> Tensor:
         """Map noisy [B, L] and levels [B] in (0, 1] to the noise [B, L]; mel [B, T, M] with T hop >= L, if there is one."""
@@ -55,11 +55,3 @@ class NoisePredictor(nn.Module):
         x = F.relu(self.input(noisy[..., None]))
         noise: Tensor = self.output(F.relu(self.inner(self.backbone(x, shifts))))[..., 0]
         return noise
-
-
-def _strides(pools: tuple[int, ...]) -> list[int]:
-    """Samples of a step at each rate."""
-    found = [1]
-    for pool in pools:
-        found.append(found[-1] * pool)
-    return found

@@ -6,6 +6,7 @@ sees what comes after it. `Backbone.forward` runs all samples at once, `Backbone
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -34,6 +35,7 @@ class Sizes:
         glu: gated linear unit behind each state space.
         unet: stacks on the way down too, each block of the way up sees its partner's output.
         bidirectional: kernels from both sides and no shift: for models that are not autoregressive.
+        taps: kernels end after so many steps of their rate; 0: never.
     """
 
     width: int
@@ -47,6 +49,19 @@ class Sizes:
     glu: bool
     unet: bool
     bidirectional: bool = False
+    taps: int = 0
+
+    @property
+    def strides(self) -> list[int]:
+        """Samples of a step at each rate."""
+        return [math.prod(self.pools[:level]) for level in range(len(self.pools) + 1)]
+
+    @property
+    def reach(self) -> int:
+        """How many samples away from one another input and output can be, if the kernels end."""
+        stacks = [2 if self.unet else 1] * len(self.pools) + [1]
+        steps = sum(count * self.depth * self.taps * stride for count, stride in zip(stacks, self.strides, strict=True))
+        return steps + self.strides[-1]
 
 
 class StateSpaceBlock(nn.Module):
@@ -55,7 +70,14 @@ class StateSpaceBlock(nn.Module):
     def __init__(self, width: int, sizes: Sizes) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
-        self.mix = StateSpace(width, sizes.state_size, sizes.kernel, shared=sizes.shared, bidirectional=sizes.bidirectional)
+        self.mix = StateSpace(
+            width,
+            sizes.state_size,
+            sizes.kernel,
+            shared=sizes.shared,
+            bidirectional=sizes.bidirectional,
+            taps=sizes.taps,
+        )
         self.glu = sizes.glu
         self.out = nn.Linear(width, 2 * width if sizes.glu else width)
 

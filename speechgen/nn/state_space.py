@@ -223,12 +223,21 @@ class StateSpace(nn.Module):
         kernel: "s4", or the initialisation of an S4D: "lin", "inv", "real", "legs".
         shared: the channels have A and B in common; each has its own step and C.
         bidirectional: a second kernel looks back from the future; then it cannot be stepped.
+        taps: the kernels end after so many samples; 0: never. Those that end cannot be stepped.
     """
 
     def __init__(
-        self, width: int, state_size: int, kernel: Initial | Literal["s4"], *, shared: bool = False, bidirectional: bool = False
+        self,
+        width: int,
+        state_size: int,
+        kernel: Initial | Literal["s4"],
+        *,
+        shared: bool = False,
+        bidirectional: bool = False,
+        taps: int = 0,
     ) -> None:
         super().__init__()
+        self.taps = taps
         directions = 2 if bidirectional else 1
         self.kernel: DiagonalKernel | LowRankKernel
         if kernel == "s4":
@@ -241,7 +250,7 @@ class StateSpace(nn.Module):
         """Map u [B, L, H] to [B, L, H]; in float32 even where the rest is half precision."""
         with torch.autocast(u.device.type, enabled=False):
             u = u.to(self.skip.dtype).transpose(1, 2)  # [B, H, L]
-            kernels = self.kernel(u.shape[-1])
+            kernels = self.kernel(min(self.taps or u.shape[-1], u.shape[-1]))
             y = _convolve(u, kernels) + self.skip[:, None] * u
         return y.transpose(1, 2)
 
@@ -249,10 +258,10 @@ class StateSpace(nn.Module):
         """Return the recurrence that computes the same sample by sample; D comes on top.
 
         Raises:
-            ValueError: it is bidirectional.
+            ValueError: it is bidirectional, or its kernel ends.
         """
-        if len(self.kernel.output) > 1:
-            raise ValueError("a bidirectional state space sees the future: it cannot be stepped")
+        if len(self.kernel.output) > 1 or self.taps:
+            raise ValueError("a state space that sees the future, or whose kernel ends, cannot be stepped")
         return self.kernel.recurrence()
 
 
@@ -287,12 +296,12 @@ def _power(exponent: Tensor, powers: range) -> Tensor:
 
 
 def _convolve(u: Tensor, kernels: Tensor) -> Tensor:
-    """Causal convolution of u [B, H, L] with kernels [1 or 2, H, L], by FFT without wrapping round.
+    """Causal convolution of u [B, H, L] with kernels [1 or 2, H, K], K <= L, by FFT without wrapping round.
 
     The second kernel looks back from the future: its entry l weighs the sample l + 1 ahead.
     """
     length = u.shape[-1]
-    size = 2 * length
+    size = length + kernels.shape[-1]
     kernel = nn.functional.pad(kernels[0], (0, length))
     if len(kernels) == 2:
         kernel = kernel + nn.functional.pad(kernels[1].flip(-1), (length, 0))

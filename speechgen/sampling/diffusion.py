@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from speechgen.core.errors import UserError
 from speechgen.core.protocols import Progress
 
 __all__ = [
@@ -24,8 +25,10 @@ __all__ = [
     "posterior_mean",
     "posterior_scale",
     "predict_data",
+    "prediction_error",
     "sample",
     "spaced_betas",
+    "thinned_betas",
 ]
 
 
@@ -83,6 +86,19 @@ def noise_levels(betas: Tensor | Sequence[float]) -> Tensor:
     return torch.cat((torch.ones(1, dtype=torch.float64), kept))
 
 
+def thinned_betas(levels: Tensor, steps: int) -> Tensor:
+    """Betas [steps] of a schedule through some of the levels [N + 1] that are learnt, as far apart as can be.
+
+    Raises:
+        UserError: there are not so many.
+    """
+    learnt = len(levels) - 1
+    if steps > learnt:
+        raise UserError(f"{steps} steps are asked for, the model has learnt {learnt}: give at most these")
+    chosen = levels[torch.linspace(0, learnt, steps + 1).round().long()]
+    return 1 - (chosen[1:] / chosen[:-1]).square()
+
+
 def draw_levels(levels: Tensor, count: int, rng: torch.Generator) -> Tensor:
     """Draw `count` levels for training: a step at random, then a level between its ends (WaveGrad, algorithm 1).
 
@@ -108,6 +124,20 @@ def diffuse(data: Tensor, level: Tensor, noise: Tensor) -> Tensor:
     """Add noise: data [B, ...] and noise alike at levels [B]."""
     level = level.view(-1, *[1] * (data.dim() - 1))
     return level * data + (1 - level.square()).sqrt() * noise
+
+
+def prediction_error(predict: Callable[[Tensor, Tensor], Tensor], data: Tensor, levels: Tensor, rng: torch.Generator) -> Tensor:
+    """What is wrong with the predicted noise, at a level of its own for each row: the like of data [B, ...].
+
+    Args:
+        predict: maps what is noisy, and its level [B], to the noise.
+        data: [B, ...].
+        levels: [N + 1] that are learnt.
+        rng: on any device.
+    """
+    level = draw_levels(levels, len(data), rng).to(data.device)
+    noise = torch.randn(data.shape, generator=rng, device=rng.device).to(data.device)
+    return predict(diffuse(data, level, noise), level) - noise
 
 
 def predict_data(noisy: Tensor, noise: Tensor, level: float) -> Tensor:

@@ -6,20 +6,18 @@ give the samples that the whole would: each step looks one reach further, all of
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from speechgen.audio.spectrogram import corrected, corrected_frames, filtered, mel_envelope
 from speechgen.core.protocols import Part, Progress
-from speechgen.core.random import placed_noise
 from speechgen.core.types import Mel, Waveform
 from speechgen.models.vocoders.wavegrad.config import WaveGradConfig, WaveGradOptions
 from speechgen.models.vocoders.wavegrad.model import WaveGrad, reach_samples
 from speechgen.nn.windows import in_windows
-from speechgen.sampling.diffusion import named_betas, sample
+from speechgen.sampling.diffusion import named_betas
+from speechgen.sampling.placed import sample_placed
 
 LIMIT = 1.0
 """Full scale."""
@@ -108,10 +106,21 @@ class WaveGradGenerator:
         hop, frames = self.mel.hop_samples, mel.shape[1] - 1
         if frames == 0:
             return mel.new_zeros(0)
-        made = sample(
-            partial(self._predict, self.network.condition(mel)),
+        condition = self.network.condition(mel)
+
+        def predict(noisy: Tensor, level: float, low: int, high: int) -> Tensor:
+            return self.network.denoise(noisy, condition[..., low:high], noisy.new_full((1,), level))
+
+        made = sample_placed(
+            predict,
             betas,
-            lambda n: placed_noise(rng, first * hop, frames * hop, f"step {n}").to(mel)[None],
+            frames,
+            mel,
+            hop=hop,
+            step=CHUNK_FRAMES,
+            reach=self._step_reach,
+            rng=rng,
+            first=first,
             temperature=options.temperature,
             limit=LIMIT if options.clamp else None,
             progress=progress,
@@ -123,17 +132,6 @@ class WaveGradGenerator:
             return corrected(sound, part, self.mel, self.config.corrections)
 
         return in_windows(finished, frames, step=CHUNK_FRAMES, reach=self._last_reach, hop=hop)[0]
-
-    def _predict(self, condition: Tensor, noisy: Tensor, level: float) -> Tensor:
-        """The noise in noisy [1, L]."""
-        hop, levels = self.mel.hop_samples, noisy.new_full((1,), level)
-        return in_windows(
-            lambda low, high: self.network.denoise(noisy[:, low * hop : high * hop], condition[..., low:high], levels),
-            noisy.shape[-1] // hop,
-            step=CHUNK_FRAMES,
-            reach=self._step_reach,
-            hop=hop,
-        )
 
 
 def _shifted(progress: Progress, before: int, total: int) -> Progress:

@@ -13,7 +13,7 @@ from speechgen.core.errors import UserError
 from speechgen.core.protocols import Batch, Sample, Update
 from speechgen.models.vocoders.wavegrad.config import WaveGradConfig, WaveGradObjectiveConfig, WaveGradOptions
 from speechgen.models.vocoders.wavegrad.generate import LIMIT, betas_of, coloured, whitened
-from speechgen.sampling.diffusion import diffuse, draw_levels, noise_levels, sample, spaced_betas
+from speechgen.sampling.diffusion import noise_levels, prediction_error, sample, spaced_betas
 
 
 class WaveGradObjective:
@@ -58,9 +58,8 @@ class WaveGradObjective:
     def _loss(self, audio: Tensor, rng: torch.Generator) -> Tensor:
         """Mean absolute error of the noise in crops [B, L]."""
         data, mel = self._learnt(audio, rng)
-        level = draw_levels(self.levels, len(data), rng).to(data.device)
-        noise = torch.randn(data.shape, generator=rng, device=rng.device).to(data.device)
-        return (noise - self.parts["network"](diffuse(data, level, noise), mel, level)).abs().mean()
+        network = self.parts["network"]
+        return prediction_error(lambda noisy, level: network(noisy, mel, level), data, self.levels, rng).abs().mean()
 
     def _learnt(self, audio: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """What the network is to make, and the mel that tells it: the same frames of each crop, away from its edges.

@@ -11,7 +11,7 @@ from speechgen.core.protocols import Progress
 from speechgen.core.types import Waveform
 from speechgen.models.waveform.diffwave.config import DiffWaveConfig, DiffWaveOptions
 from speechgen.models.waveform.diffwave.model import DiffWave
-from speechgen.sampling.diffusion import noise_levels, sample, spaced_betas
+from speechgen.sampling.diffusion import noise_levels, sample, spaced_betas, thinned_betas
 
 MOST_ROWS = 16
 """Rows that are made side by side."""
@@ -22,19 +22,6 @@ LIMIT_DEVIATIONS = 10.0
 def training_levels(config: DiffWaveConfig) -> Tensor:
     """Noise levels [N + 1] of the schedule that is learnt (DiffWave, section 5)."""
     return noise_levels(spaced_betas(config.first_beta, config.last_beta, config.training_steps))
-
-
-def thinned_betas(config: DiffWaveConfig, steps: int) -> Tensor:
-    """Betas [steps] of a schedule through some of the levels that are learnt, as far apart as can be.
-
-    Raises:
-        UserError: there are not so many.
-    """
-    if steps > config.training_steps:
-        raise UserError(f"{steps} steps are asked for, the model has learnt {config.training_steps}: give at most these")
-    levels = training_levels(config)
-    chosen = levels[torch.linspace(0, config.training_steps, steps + 1).round().long()]
-    return 1 - (chosen[1:] / chosen[:-1]).square()
 
 
 class DiffWaveGenerator:
@@ -94,7 +81,7 @@ class DiffWaveGenerator:
             noise: Tensor = self.network(state, state.new_full((rows,), level))
             return noise
 
-        betas = thinned_betas(self.config, options.steps)
+        betas = thinned_betas(training_levels(self.config), options.steps)
         made = sample(predict, betas, draw, temperature=options.temperature, limit=LIMIT_DEVIATIONS, progress=progress)
         return made[:, length - samples :]
 

@@ -13,7 +13,7 @@ from speechgen.core.types import MelSettings, Waveform
 from speechgen.models.waveform.diffwave.config import DiffWaveConfig, DiffWaveObjectiveConfig, DiffWaveOptions
 from speechgen.models.waveform.diffwave.generate import DiffWaveGenerator, training_levels
 from speechgen.models.waveform.diffwave.model import DiffWave
-from speechgen.sampling.diffusion import diffuse, draw_levels
+from speechgen.sampling.diffusion import prediction_error
 
 AUDIO_RATE = MelSettings().sample_rate
 """Of the audio in a batch."""
@@ -39,9 +39,7 @@ class DiffWaveObjective:
         """Mean squared error over real samples."""
         audio = resample(Waveform(batch["audio"], batch.lengths["audio"], AUDIO_RATE), self.config.sample_rate)
         data = audio.samples / self.config.scale
-        level = draw_levels(self.levels, len(data), rng).to(data.device)
-        noise = torch.randn(data.shape, generator=rng, device=rng.device).to(data.device)
-        error = (self.parts["network"](diffuse(data, level, noise), level) - noise).square()
+        error = prediction_error(self.parts["network"], data, self.levels, rng).square()
         real = torch.arange(data.shape[1], device=data.device) < audio.lengths.to(data.device)[:, None]
         return (error * real).sum() / real.sum()
 
