@@ -16,6 +16,8 @@ import soundfile
 from torch import Tensor
 
 from speechgen.audio.ogg import fix_serial, whole_pages
+from speechgen.audio.resample import resample
+from speechgen.core.types import Waveform
 
 __all__ = ["ENCODINGS", "Encoder", "encode", "wav_header"]
 
@@ -28,6 +30,8 @@ ENCODINGS = {
 }
 """soundfile's container and subtype; pcm is 16 bits, little-endian."""
 UNKNOWN = 0xFFFFFFFF
+OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
+"""Sound of another rate is stored at the last."""
 
 
 def wav_header(rate: int, frames: int | None) -> bytes:
@@ -48,6 +52,8 @@ def encode(samples: Tensor, rate: int, encoding: str, comment: str = "") -> byte
     """
     if encoding == "pcm":
         return _pcm(samples)
+    if encoding == "opus" and rate not in OPUS_RATES:
+        samples, rate = resample(Waveform.single(samples.detach(), rate), OPUS_RATES[-1]).samples[0], OPUS_RATES[-1]
     container, subtype = ENCODINGS[encoding]
     target = io.BytesIO()
     with soundfile.SoundFile(target, "w", rate, 1, subtype, format=container) as file:

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 
 import speechgen
 from speechgen.core.errors import UserError, unknown
-from speechgen.server import catalogue, failures, speech
+from speechgen.server import catalogue, failures, music, speech
 from speechgen.server.guard import PAGE_PATH, Guard
 from speechgen.server.metrics import Metrics
 from speechgen.server.settings import ServerSettings
@@ -64,7 +64,7 @@ def build(settings: ServerSettings, queue: JobQueue, ending: Callable[[], bool] 
     application = FastAPI(
         title="speechgen",
         version=speechgen.__version__,
-        description="Speech from text. Paths and schemas are those of OpenAI's speech endpoints.",
+        description="Speech and music from text. Paths and schemas of speech are those of OpenAI's endpoints.",
         docs_url=None,  # its scripts would come from the network
         redoc_url=None,
         redirect_slashes=False,
@@ -72,6 +72,7 @@ def build(settings: ServerSettings, queue: JobQueue, ending: Callable[[], bool] 
     )
     failures.install(application)
     application.include_router(speech.routes(queue, settings, metrics))
+    application.include_router(music.routes(queue, metrics))
     application.include_router(catalogue.model_routes())
     application.include_router(catalogue.voice_routes(queue, settings))
     application.include_router(catalogue.state_routes(queue, settings, metrics))
@@ -81,7 +82,7 @@ def build(settings: ServerSettings, queue: JobQueue, ending: Callable[[], bool] 
             allow_origins=list(settings.origins),
             allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["Authorization", "Content-Type"],
-            expose_headers=[f"X-Speechgen-{name}" for name in speech.HEADERS] + ["Retry-After"],
+            expose_headers=[f"X-Speechgen-{name}" for name in (*speech.HEADERS, "Model")] + ["Retry-After"],
         )
     if settings.page:
         load_page().mount(application, queue, PAGE_PATH, ending=ending)

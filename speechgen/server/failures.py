@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from speechgen.core.errors import UserError, unknown
-from speechgen.server.schemas import ErrorEnvelope, SpeechRequest, VoiceName
+from speechgen.server.schemas import BODIES, ErrorEnvelope, SpeechRequest, VoiceName
 from speechgen.service.jobs import JobCancelled, JobTimeout, QueueClosed, QueueFull
 
 __all__ = ["Refusal", "envelope", "install", "public", "responses", "shape"]
@@ -98,7 +98,7 @@ def install(application: FastAPI) -> None:
 
     @application.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        return answer(_explained(_plainest(error.errors())))
+        return answer(_explained(_plainest(error.errors()), BODIES.get(request.url.path, SpeechRequest).model_fields))
 
     @application.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> JSONResponse:
@@ -122,16 +122,12 @@ def _plainest(faults: Sequence[Any]) -> Any:
     return inside[0] if inside and inside[0]["type"] != "model_type" else faults[0]
 
 
-def _explained(fault: Any) -> Refusal:
-    """The first fault of a request in one sentence."""
+def _explained(fault: Any, fields: Iterable[str]) -> Refusal:
+    """The first fault of a request in one sentence; `fields` are those that it may have."""
     where = [str(part) for part in fault["loc"][1:] if part not in NOT_SHOWN]
     name = ".".join(where)
     if fault["type"] == "extra_forbidden":
-        problem = str(
-            unknown(
-                "key", where[-1][:80], VoiceName.model_fields if "VoiceName" in fault["loc"] else SpeechRequest.model_fields
-            )
-        )
+        problem = str(unknown("key", where[-1][:80], VoiceName.model_fields if "VoiceName" in fault["loc"] else fields))
         return Refusal(400, problem, parameter=name[:200])
     if fault["type"] == "json_invalid" or not where:
         return Refusal(400, f"the body is not the JSON that was expected: {fault['msg']}")

@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from speechgen.service.requests import SynthesisRequest
+from speechgen.service.requests import LONGEST_MUSIC, MusicRequest, SynthesisRequest
 
 __all__ = [
-    "CHARACTERS", "ErrorEnvelope", "Health", "Model", "ModelList", "Removed", "SpeechRequest",
+    "BODIES", "CHARACTERS", "ErrorEnvelope", "Health", "Model", "ModelList", "MusicBody", "Removed", "SpeechRequest",
     "Voice", "VoiceList", "VoiceName",
 ]  # fmt: skip
 
@@ -17,8 +17,11 @@ CHARACTERS = 4096
 """As in OpenAI's interface."""
 
 
-def _described(name: str) -> str:
-    return SynthesisRequest.model_fields[name].description or ""
+Format = Literal["mp3", "opus", "flac", "wav", "pcm"]
+
+
+def _described(name: str, request: type[BaseModel] = SynthesisRequest) -> str:
+    return request.model_fields[name].description or ""
 
 
 class Strict(BaseModel):
@@ -41,9 +44,7 @@ class SpeechRequest(Strict):
     voice: Annotated[str, Field(max_length=200)] | VoiceName | None = Field(
         None, description="name of a voice, from /v1/audio/voices; otherwise the default voice"
     )
-    response_format: Literal["mp3", "opus", "flac", "wav", "pcm"] = Field(
-        "mp3", description="pcm: 16 bits, mono, little-endian, at the rate that a header tells"
-    )
+    response_format: Format = Field("mp3", description="pcm: 16 bits, mono, little-endian, at the rate that a header tells")
     speed: float | None = Field(None, ge=0.5, le=2.0, description=_described("speed"))
     duration: float | None = Field(None, gt=0, le=3600, description="ours: " + _described("duration"))
     stream_format: Literal["audio", "sse"] = Field("audio", description="sse: events that carry the sound in base64")
@@ -66,6 +67,24 @@ class SpeechRequest(Strict):
         same = {"speed", "duration", "seed", "language", "temperature", "pitch", "steps", "guidance", "candidates"}
         voice = self.voice.id if isinstance(self.voice, VoiceName) else self.voice
         return {"text": self.input, "voice": voice, "pipeline": pipeline, **self.model_dump(include=same)}
+
+
+class MusicBody(Strict):
+    """POST /v1/audio/music; ours, in the manner of the other. What is empty or too long is refused by the service."""
+
+    prompt: str = Field(max_length=CHARACTERS, description=_described("prompt", MusicRequest))
+    duration: float = Field(10.0, gt=0, le=LONGEST_MUSIC, description=_described("duration", MusicRequest))
+    model: str | None = Field(None, max_length=200, description="name of a model of music; the first one that is installed")
+    response_format: Format = Field("mp3", description=SpeechRequest.model_fields["response_format"].description)
+    overlap: float | None = Field(None, gt=0, le=LONGEST_MUSIC, description=_described("overlap", MusicRequest))
+    steps: int | None = Field(None, ge=1, le=200, description=_described("steps", MusicRequest))
+    guidance: float | None = Field(None, ge=0.0, le=30.0, description=_described("guidance", MusicRequest))
+    temperature: float | None = Field(None, ge=0.0, le=10.0, description=_described("temperature", MusicRequest))
+    seed: int | None = Field(None, ge=0, lt=2**63, description=_described("seed", MusicRequest))
+
+
+BODIES: dict[str, type[Strict]] = {"/v1/audio/speech": SpeechRequest, "/v1/audio/music": MusicBody}
+"""What each path is sent as JSON."""
 
 
 class Fault(BaseModel):

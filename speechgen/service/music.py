@@ -28,9 +28,10 @@ from speechgen.service.results import SynthesisResult, provenance
 if TYPE_CHECKING:
     from speechgen.service.engine import Engine
 
-__all__ = ["MusicMaker", "compose", "default_model", "load_maker", "models"]
+__all__ = ["NONE_INSTALLED", "MusicMaker", "compose", "default_model", "load_maker", "models"]
 
 ROLE = "text_to_codes"
+NONE_INSTALLED = "no model that makes music is installed: train one (recipes/text_to_codes), or import published weights"
 OVERLAP_SHARE = 1 / 3
 """Of the window, that each window takes over from the one before."""
 
@@ -63,10 +64,7 @@ def default_model() -> str:
     """
     found = models()
     if not found:
-        raise UserError(
-            "no model that makes music is installed: train one (recipes/text_to_codes), or import published weights; "
-            f"its checkpoint and its codec's belong into {catalog.home() / 'checkpoints'}"
-        )
+        raise UserError(f"{NONE_INSTALLED}; its checkpoint and its codec's belong into {catalog.home() / 'checkpoints'}")
     return found[0]
 
 

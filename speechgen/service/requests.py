@@ -10,11 +10,12 @@ from pydantic import Field
 from speechgen.core.config import StrictModel, validate
 from speechgen.core.errors import UserError
 
-__all__ = ["LONGEST_PROMPT", "MusicRequest", "SynthesisRequest"]
+__all__ = ["LONGEST_MUSIC", "LONGEST_PROMPT", "MusicRequest", "SynthesisRequest"]
 
 LONGEST_PROMPT = 1000
 """Characters of a description of music: more than any text encoder reads."""
 LONGEST_MUSIC = 600.0
+"""Seconds."""
 
 
 class SynthesisRequest(StrictModel):

@@ -188,8 +188,10 @@ def test_the_state_is_told(client):
 def test_the_openapi_document_tells_every_endpoint_and_limit(client):
     document = client.get("/openapi.json").json()
     assert set(document["paths"]) == {
-        "/v1/audio/speech", "/v1/models", "/v1/models/{name}", "/v1/audio/voices", "/v1/audio/voices/{name}",
+        "/v1/audio/speech", "/v1/audio/music", "/v1/models", "/v1/models/{name}", "/v1/audio/voices", "/v1/audio/voices/{name}",
         "/health", "/metrics",
     }  # fmt: skip
     fields = document["components"]["schemas"]["SpeechRequest"]["properties"]
     assert fields["input"]["maxLength"] == 4096 and all("description" in field for field in fields.values())
+    music = document["components"]["schemas"]["MusicBody"]["properties"]
+    assert music["duration"]["maximum"] == 600 and all("description" in field for field in music.values())

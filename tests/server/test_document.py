@@ -21,7 +21,7 @@ from speechgen.service.jobs import JobQueue
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 
 
-OPERATIONS = 8
+OPERATIONS = 9
 
 
 def test_no_made_up_request_is_a_fault(home):
