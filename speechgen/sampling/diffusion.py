@@ -7,6 +7,7 @@ network is a function of (noisy, level), so weights trained with one schedule ge
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -20,6 +21,7 @@ __all__ = [
     "ancestral_mean",
     "diffuse",
     "draw_levels",
+    "geometric_betas",
     "named_betas",
     "noise_levels",
     "posterior_mean",
@@ -37,6 +39,26 @@ def spaced_betas(first: float, last: float, count: int, *, geometric: bool = Fal
     if geometric:
         return torch.logspace(0, 1, count, base=last / first, dtype=torch.float64) * first
     return torch.linspace(first, last, count, dtype=torch.float64)
+
+
+def geometric_betas(first: float, total: float, count: int) -> Tensor:
+    """Return [N] betas a constant ratio apart that begin with `first` and add up to `total`; a single one is `total` itself.
+
+    As many as there are, the same noise is taken away, in steps that become finer where there is little left of it.
+
+    Raises:
+        ValueError: not 0 < first < total < 1.
+    """
+    if not 0 < first < total < 1:
+        raise ValueError(f"betas from {first} on cannot add up to {total}: give 0 < first < total < 1")
+    if count == 1:
+        return torch.tensor([total], dtype=torch.float64)
+    places = torch.arange(count, dtype=torch.float64)
+    low, high = math.log(1e-3), math.log(total / first)  # of the ratio
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (middle, high) if float((middle * places).exp().sum()) * first < total else (low, middle)
+    return first * (high * places).exp()
 
 
 def _fibonacci(count: int) -> tuple[float, ...]:

@@ -191,6 +191,8 @@ def test_a_mel_that_is_not_finite_is_refused_unless_it_is_padding(value):
 def test_options_choose_the_schedule():
     fitted = PLAIN.model_copy(update={"fitted_betas": (0.1, 0.2, 0.3)})
     assert betas_of(WaveGradOptions(), PLAIN).tolist() == list(SCHEDULES[6])
+    coloured_noise = WaveGradConfig.tiny()
+    assert all(len(betas_of(WaveGradOptions(steps=steps), coloured_noise)) == steps for steps in (1, 3, 25, 1000))
     assert betas_of(WaveGradOptions(steps=3), fitted).tolist() == [0.1, 0.2, 0.3]
     assert betas_of(WaveGradOptions(steps=3, betas=(0.5,)), fitted).tolist() == [0.5]
     with pytest.raises(ValueError, match="no ready-made schedule has 3 steps"):

@@ -11,6 +11,7 @@ from speechgen.sampling.diffusion import (
     ancestral_mean,
     diffuse,
     draw_levels,
+    geometric_betas,
     named_betas,
     noise_levels,
     posterior_mean,
@@ -37,6 +38,20 @@ def test_the_25_steps_are_fibonacci_numbers_of_millionths():
 def test_an_unknown_number_of_steps_names_those_that_are_known():
     with pytest.raises(ValueError, match="no ready-made schedule has 7 steps: allowed: 6, 12, 25, 50, 1000"):
         named_betas(7)
+
+
+@pytest.mark.parametrize("count", [2, 6, 25, 1000, 9000])
+def test_geometric_betas_begin_and_add_up_as_asked(count):
+    betas = geometric_betas(1e-4, 0.45, count)
+    ratios = betas[1:] / betas[:-1]
+    assert len(betas) == count and float(betas[0]) == pytest.approx(1e-4) and float(betas.sum()) == pytest.approx(0.45)
+    torch.testing.assert_close(ratios, ratios[:1].expand_as(ratios))
+    assert betas.max() < 1 and geometric_betas(1e-4, 0.45, 1).tolist() == [0.45]
+
+
+def test_geometric_betas_that_cannot_be_are_refused():
+    with pytest.raises(ValueError, match="cannot add up to"):
+        geometric_betas(0.5, 0.45, 6)
 
 
 @pytest.mark.parametrize("geometric", [False, True])

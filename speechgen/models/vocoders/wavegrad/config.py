@@ -129,7 +129,12 @@ class WaveGradObjectiveConfig(StrictModel):
 class WaveGradOptions(StrictModel):
     """What a request can change."""
 
-    steps: int = Field(6, description=f"steps of a ready-made or fitted schedule: {', '.join(map(str, SCHEDULES))}")
+    steps: int = Field(
+        6,
+        ge=1,
+        le=1000,
+        description=f"steps: any number with a spectral prior, or {', '.join(map(str, SCHEDULES))}, or as many as are fitted",
+    )
     betas: tuple[float, ...] | None = Field(None, description="a schedule of one's own instead, small values first")
     temperature: float = Field(1.0, ge=0, le=2, description="scale of the noise that is drawn")
     clamp: bool = Field(True, description="keep the predicted signal within full scale at every step")
