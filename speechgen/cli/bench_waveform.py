@@ -37,16 +37,18 @@ def bench_waveform(
             f"{each.batched:.3f}",
             f"{each.eager / each.stepped:.0f}x",
             f"{each.stepped / each.batched:.1f}x",
+            f"{each.operations / each.stepped / 1e9:.0f}, {each.operations / each.batched / 1e9:.0f}",
             f"{each.rate}",
             f"{each.parameters / 1e6:.2f} M",
         ]
         for name, each in report.models.items()
     ]
-    rows += [[name, "–", "–", f"{value:.3f}", "–", "–", "–", "–"] for name, value in report.vocoders.items()]
-    print_table(["", "eager", "stepped", f"of {ROWS} rows", "eager/stepped", "stepped/row", "rate", "parameters"], rows)
+    rows += [[name, "–", "–", f"{value:.3f}", "–", "–", "–", "–", "–"] for name, value in report.vocoders.items()]
+    head = ["", "eager", "stepped", f"of {ROWS} rows", "eager/stepped", "stepped/row", "GFLOP/s", "rate", "parameters"]
+    print_table(head, rows)
     typer.echo(
         f"processor seconds for a second of sound, one thread, medians of {report.runs}; vocoders are parallel and draw no "
-        f"samples; torch {report.torch}; {report.machine}"
+        f"samples; a product of matrices reaches {report.peak / 1e9:.0f} GFLOP/s; torch {report.torch}; {report.machine}"
     )
     for name, each in report.models.items():
         typer.echo(f"{name}: {each.how}")

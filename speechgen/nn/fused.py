@@ -33,10 +33,13 @@ class FusedSampler:
         rows: B.
         start: makes the state of so many rows that are computed together, 1 or LANES.
         advance: state, levels [L, b] and numbers [L, b] as of `run`, temperature and top_p, and bits [b] to which is added.
+        multiplications: of a sample of a row, each with an addition, in products of matrices and recurrences.
     """
 
-    def __init__(self, rows: int, start: Callable[[int], Any], advance: Callable[..., None]) -> None:
-        self.rows, self.bits, self._advance = rows, np.zeros(rows), advance
+    def __init__(
+        self, rows: int, start: Callable[[int], Any], advance: Callable[..., None], multiplications: float = 0.0
+    ) -> None:
+        self.rows, self.bits, self.multiplications, self._advance = rows, np.zeros(rows), multiplications, advance
         self._groups: list[tuple[slice, int, Any]] = []
         first = 0
         while first < rows:

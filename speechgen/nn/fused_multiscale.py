@@ -62,7 +62,21 @@ def fused_backbone(embedding: nn.Embedding, backbone: Backbone, head: nn.Linear,
     def advance(state: tuple[tuple[Stack, ...], State], *given: Any) -> None:
         _run(state[0], pools, ends, (unet, low_rank), np.array(widths), state[1], *given)
 
-    return FusedSampler(rows, start, advance)
+    strides = np.cumprod([1, *sizes])
+    counted = sum(_multiplications(blocks) / strides[level] for blocks, level in zip(lists, levels, strict=True))
+    counted += sum((pool.down.size + pool.up.size) / stride for pool, stride in zip(pools, strides[1:], strict=True))
+    return FusedSampler(rows, start, advance, float(counted) + head.weight.numel())
+
+
+def _multiplications(blocks: list[nn.Module]) -> int:
+    """Of all blocks for one sample: weights of products, and six for each complex state of a diagonal system."""
+    found = 0
+    for block in blocks:
+        if isinstance(block, StateSpaceBlock):
+            found += block.out.weight.numel() + 6 * block.mix.recurrence().c[0].numel()
+        elif isinstance(block, FeedForwardBlock):
+            found += block.up.weight.numel() + block.down.weight.numel()
+    return found
 
 
 def _start(stacks: tuple[Stack, ...], sizes: list[int], levels: int, lanes: int) -> State:

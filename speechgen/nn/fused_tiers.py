@@ -65,7 +65,9 @@ def fused_tiers(
     def advance(state: State, *given: Any) -> None:
         _run(weights, perceptron, sizes, state, *given)
 
-    return FusedSampler(rows, start, advance)
+    counted = sum((each.input.size + each.ih.size + each.hh.size + each.spread.size) / frame
+                  for each, frame in zip(weights, frames, strict=True))  # fmt: skip
+    return FusedSampler(rows, start, advance, counted + perceptron.inner.size + perceptron.head.size)
 
 
 def _linear(layer: nn.Linear) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

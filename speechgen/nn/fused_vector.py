@@ -32,6 +32,7 @@ __all__ = [
     "panels",
     "power_of_two",
     "product",
+    "repeat_product",
     "root",
     "splat",
     "spread",
@@ -301,6 +302,13 @@ def product(x, weight, bias, y):  # type: ignore[no-untyped-def]
             width = PANEL if o < long else WIDTH
             at = (o - o % width) * inputs + o % width
             _together(weight, at, width, x, 0, LANES, bias, o, y, o * LANES, LANES, inputs)
+
+
+@compiled
+def repeat_product(x, weight, bias, y, times):  # type: ignore[no-untyped-def]
+    """The same product so many times: what the machine can do at most."""
+    for _ in range(times):
+        product(x, weight, bias, y)
 
 
 def panels(weight: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -32,11 +32,15 @@ EAGER_SAMPLES, BATCHED_SAMPLES = 160, 800
 
 @dataclass(frozen=True)
 class WaveformSpeed:
-    """Processor seconds for a second of sound: eager, by compiled steps, and for each of 64 rows; and what was measured."""
+    """Processor seconds for a second of sound: eager, by compiled steps, and for each of 64 rows; and what was measured.
+
+    `operations` are the floating-point operations of a second of sound, in products of matrices and recurrences.
+    """
 
     eager: float
     stepped: float
     batched: float
+    operations: float
     rate: int
     parameters: int
     how: str
@@ -44,10 +48,14 @@ class WaveformSpeed:
 
 @dataclass(frozen=True)
 class WaveformBench:
-    """All figures of one run; `vocoders` have one: processor seconds for a second of sound."""
+    """All figures of one run; `vocoders` have one: processor seconds for a second of sound.
+
+    `peak` is how many floating-point operations a second a compiled product of matrices in the nearest memory reaches.
+    """
 
     models: dict[str, WaveformSpeed]
     vocoders: dict[str, float]
+    peak: float
     seconds: float
     runs: int
     torch: str
@@ -88,6 +96,7 @@ def bench_waveforms(
     found: dict[tuple[str, str], list[float]] = {key: [] for key in jobs}
     done, total = 0, len(jobs) * (runs + 1)
     with using_threads(1):
+        peak = _peak()
         for run in range(runs + 1):  # the first warms up: code is compiled then
             for key, job in jobs.items():
                 started = time.process_time()
@@ -103,6 +112,7 @@ def bench_waveforms(
             eager=median[name, "eager"],
             stepped=median[name, "stepped"],
             batched=median[name, "batched"],
+            operations=2 * each.model.sample_rate * getattr(each.model.samplers("fused", 1), "multiplications", 0.0),
             rate=each.model.sample_rate,
             parameters=each.parameters,
             how=each.how,
@@ -110,7 +120,7 @@ def bench_waveforms(
         for name, each in contenders.items()
     }
     rendered = {name: value for (name, kind), value in median.items() if kind == "vocoder"}
-    return WaveformBench(speeds, rendered, seconds, runs, torch.__version__, describe())
+    return WaveformBench(speeds, rendered, peak, seconds, runs, torch.__version__, describe())
 
 
 @dataclass(frozen=True)
@@ -162,6 +172,21 @@ def _jobs(model: AutoregressiveGenerator, seconds: float) -> dict[str, Callable[
         "stepped": job("fused", 1, stepped),
         "batched": job("fused", ROWS, BATCHED_SAMPLES),
     }
+
+
+def _peak() -> float:
+    """The most floating-point operations a second among a few tries."""
+    from speechgen.nn.fused_vector import LANES, repeat_product
+
+    size, times = 64, 10_000
+    given = [np.ones(shape, np.float32) for shape in ((size, LANES), (size, size), (size,), (size, LANES))]
+    repeat_product(*given, 1)
+    best = float("inf")
+    for _ in range(5):
+        started = time.process_time()
+        repeat_product(*given, times)
+        best = min(best, time.process_time() - started)
+    return 2 * size * size * LANES * times / best
 
 
 def _vocoder(engine: Engine, name: str, seconds: float) -> Callable[[], float]:

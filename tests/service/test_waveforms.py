@@ -48,6 +48,10 @@ def test_speed_is_measured_beside_vocoders(model, monkeypatch):
     speed = report.models[model]
     assert speed.stepped < speed.eager and speed.rate == 16000 and speed.parameters < 20_000
     assert report.vocoders["tiny-vocoder"] > 0
+    # The tiny one's channels are filled up to 16: two layers of two products of 16 x 48 in each tier, and what is around them.
+    tiers = (32 * 16 + 4 * 768 + 16 * 32) / 32 + (16 * 16 + 4 * 768 + 16 * 256) / 16
+    assert speed.operations == 2 * 16000 * (tiers + 16 * 16 + 16 * 256)
+    assert report.peak > 1e9
 
 
 def test_what_is_no_waveform_model_is_refused(home):
