@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["ConvNeXtBlock", "ConvNeXtV2Block"]
+__all__ = ["CausalConvNeXt", "ConvNeXtBlock", "ConvNeXtV2Block"]
 
 
 class ConvNeXtBlock(nn.Module):
@@ -30,6 +30,24 @@ class ConvNeXtBlock(nn.Module):
         y = self.dwconv(F.pad(x, (self.delay, 0)))[..., : x.shape[2]].transpose(1, 2)  # [B, T, D]
         y = self.gamma * self.pwconv2(self.act(self.pwconv1(self.norm(y))))
         return x + y.transpose(1, 2)
+
+
+class CausalConvNeXt(nn.Module):
+    """Linear layer, causal ConvNeXt blocks, LayerNorm, linear layer: a vector depends on `reach` before its own."""
+
+    def __init__(self, in_width: int, width: int, out_width: int, *, depth: int, ff_multiple: int) -> None:
+        super().__init__()
+        self.embed = nn.Linear(in_width, width)
+        blocks = (ConvNeXtBlock(width, ff_multiple * width, 1 / depth, causal=True) for _ in range(depth))
+        self.blocks = nn.Sequential(*blocks)
+        self.norm, self.out = nn.LayerNorm(width), nn.Linear(width, out_width)
+        self.reach = 6 * depth
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [B, T, I] to [B, T, O]."""
+        x = self.blocks(self.embed(x).transpose(1, 2)).transpose(1, 2)
+        mapped: Tensor = self.out(self.norm(x))
+        return mapped
 
 
 class ConvNeXtV2Block(nn.Module):

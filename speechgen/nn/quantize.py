@@ -12,7 +12,9 @@ import torch
 import torch.distributed
 from torch import Tensor, nn
 
-__all__ = ["Quantized", "ResidualQuantizer"]
+from speechgen.nn.masks import masked_mean
+
+__all__ = ["Quantized", "ResidualQuantizer", "draw_levels", "perplexity"]
 
 _KMEANS_ITERATIONS = 20
 
@@ -52,12 +54,13 @@ class ResidualQuantizer(nn.Module):
         """Q."""
         return len(self.vectors)
 
-    def forward(self, latent: Tensor, levels: Tensor | None = None) -> Quantized:
+    def forward(self, latent: Tensor, levels: Tensor | None = None, valid: Tensor | None = None) -> Quantized:
         """Quantise.
 
         Args:
             latent: [B, D, T].
             levels: [B] how many codebooks each row uses, at least 1; None: all.
+            valid: [B, T] which latents the commitment is of; None: all.
 
         Returns:
             The commitment is the mean squared distance of each level's input from its vector, averaged over the levels and
@@ -68,12 +71,14 @@ class ResidualQuantizer(nn.Module):
         with torch.autocast(latent.device.type, enabled=False):
             levels = latent.new_full((len(latent),), self.num_codebooks, dtype=torch.int64) if levels is None else levels
             total = torch.zeros_like(latent)
+            counted = torch.ones_like(latent) if valid is None else valid[:, None].expand_as(latent)  # [B, D, T]
             commitment, codes = latent.new_zeros(()), []
             for level in range(self.num_codebooks):
                 used = (level < levels).to(latent.dtype)[:, None, None]  # [B, 1, 1]
                 nearest = self._nearest(latent.detach() - total, level)  # [B, T]
                 taken = used * self.vectors[level][nearest].transpose(1, 2)  # [B, D, T]
-                commitment = commitment + (used * (latent - total - taken)).square().mean((1, 2)).sum()
+                missed = (used * (latent - total - taken)).square()
+                commitment = commitment + masked_mean(missed, counted) * len(latent)
                 total = total + taken
                 codes.append(nearest)
         straight = latent + (total - latent).detach()
@@ -93,23 +98,25 @@ class ResidualQuantizer(nn.Module):
         return self.vectors[levels, codes].sum(1).transpose(1, 2)
 
     @torch.no_grad()
-    def learn(self, latent: Tensor, levels: Tensor | None = None, *, rng: torch.Generator) -> None:
+    def learn(self, latent: Tensor, levels: Tensor | None = None, valid: Tensor | None = None, *, rng: torch.Generator) -> None:
         """Move the codebooks towards a batch; the first time, make them from it. A latent that is not finite is passed over.
 
         Args:
             latent: [B, D, T] what the codebooks quantised.
             levels: [B] how many of them each row used; None: all.
+            valid: [B, T] which latents to learn from; None: all.
             rng: draws the vectors that replace dead ones.
         """
         latent = latent.detach().float()
         if not latent.isfinite().all():
             return
         rest = latent.transpose(1, 2)  # [B, T, D]
+        real = torch.ones(rest.shape[:2], dtype=torch.bool, device=rest.device) if valid is None else valid
         for level in range(self.num_codebooks):
-            rows = rest if levels is None else rest[level < levels]
-            points = rows.flatten(0, 1)  # [N, D]
+            rows = real if levels is None else real & (level < levels)[:, None]
+            points = rest[rows]  # [N, D]
             if self.updates == 0:
-                self._start(level, rest.flatten(0, 1), rng)
+                self._start(level, rest[real], rng)
             elif len(points):
                 self._move(level, points, rng)
             nearest = self._nearest(rest.transpose(1, 2), level)
@@ -163,3 +170,17 @@ def _draw(available: int, wanted: int, rng: torch.Generator) -> Tensor:
     """Random places [wanted], each once as long as there are enough."""
     order = torch.randperm(available, generator=rng, device=rng.device)
     return order.repeat(-(-wanted // available))[:wanted]
+
+
+def draw_levels(rows: int, most: int, fewer: float, rng: torch.Generator) -> Tensor:
+    """How many codebooks [B] each row uses: `most`, or for a share `fewer` of rows any number (SoundStream, section III-C)."""
+    drawn = torch.randint(1, most + 1, (rows,), generator=rng, device=rng.device)
+    return torch.where(torch.rand(rows, generator=rng, device=rng.device) < fewer, drawn, torch.full_like(drawn, most))
+
+
+def perplexity(codes: Tensor, size: int, valid: Tensor | None = None) -> Tensor:
+    """Exponential of the entropy of each codebook's codes [B, Q, T], of the `valid` ones [B, T]: how many are in use, [Q]."""
+    flat = codes.transpose(0, 1).flatten(1) if valid is None else codes.transpose(1, 2)[valid].T  # [Q, N]
+    counts = torch.zeros(len(flat), size, device=codes.device).scatter_add_(1, flat, torch.ones_like(flat, dtype=torch.float32))
+    shares = counts / flat.shape[1]
+    return torch.special.entr(shares).sum(-1).exp()

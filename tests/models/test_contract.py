@@ -103,12 +103,13 @@ def test_objectives_train_the_parts_they_name(name):
 
 @every_model
 def test_every_parameter_of_a_part_gets_a_gradient(name):
-    """Also what starts at zero: build() woke it."""
+    """Also what starts at zero: build() woke it. What an objective keeps as it is, it says so of."""
     objective = build(name).objective()
     for update in objective.updates(batch(objective.fields), 0, generator(0)):
         part = objective.parts[update.part]
-        grads = torch.autograd.grad(update.loss, list(part.parameters()), allow_unused=True)
-        unused = [key for (key, _), grad in zip(part.named_parameters(), grads, strict=True) if grad is None]
+        learnt = {key: value for key, value in part.named_parameters() if value.requires_grad}
+        grads = torch.autograd.grad(update.loss, list(learnt.values()), allow_unused=True)
+        unused = [key for key, grad in zip(learnt, grads, strict=True) if grad is None]
         assert not unused
         assert all(grad.isfinite().all() for grad in grads)
 
@@ -165,7 +166,7 @@ def test_one_batch_can_be_learnt_by_heart(name):
             return
         for update in objective.updates(rows, step, generator(step)):
             network = objective.parts[update.part]
-            update.loss.backward(inputs=list(network.parameters()))
+            update.loss.backward(inputs=[each for each in network.parameters() if each.requires_grad])
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizers[update.part].step()
             optimizers[update.part].zero_grad()

@@ -14,7 +14,7 @@ from speechgen.core.types import CodecTokens, Waveform
 from speechgen.models.codecs.encodec.config import EncodecConfig, EncodecObjectiveConfig
 from speechgen.models.codecs.encodec.generate import EncodecGenerator
 from speechgen.models.codecs.encodec.model import Encodec
-from speechgen.models.codecs.encodec.objective import EncodecObjective, perplexity
+from speechgen.models.codecs.encodec.objective import EncodecObjective
 from tests.models.systems import batch, speech
 from tests.tiny import RATE, voice_like
 
@@ -191,8 +191,3 @@ def test_the_gradient_of_the_waveform_is_shared_out_by_weight():
     update.loss.backward()
     norms = torch.linalg.vector_norm(found[0].flatten(1), dim=-1)
     assert 0.2 < norms.mean() <= 1 + 1e-4
-
-
-def test_perplexity_counts_codes_by_their_use():
-    codes = torch.tensor([[[0, 1, 2, 3], [5, 5, 5, 5], [0, 0, 1, 1]]])
-    torch.testing.assert_close(perplexity(codes, 8), torch.tensor([4.0, 1.0, 2.0]))

@@ -12,8 +12,9 @@ from speechgen.core.random import generator
 from speechgen.core.types import Mel, MelSettings
 from speechgen.models.vocoders.vocos.config import VocosConfig, VocosObjectiveConfig, VocosOptions
 from speechgen.models.vocoders.vocos.generate import CHUNK_FRAMES, VocosGenerator
-from speechgen.models.vocoders.vocos.model import SpectrumHead, Vocos
+from speechgen.models.vocoders.vocos.model import Vocos
 from speechgen.models.vocoders.vocos.objective import VocosObjective
+from speechgen.nn.vocos import SpectrumHead
 from tests.models.systems import MEL, batch, build, mel
 
 OPTIONS = VocosOptions()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from speechgen.core.random import generator
-from speechgen.nn.quantize import ResidualQuantizer
+from speechgen.nn.quantize import ResidualQuantizer, perplexity
 
 
 def clusters(rng_seed: int, rows: int = 8, frames: int = 40, width: int = 4, centres: int = 12) -> torch.Tensor:
@@ -114,3 +114,8 @@ def test_a_batch_that_is_not_finite_teaches_nothing(trained):
     latent[0, 0, 0] = torch.nan
     trained.learn(latent, rng=generator(0))
     assert torch.equal(trained.vectors, before)
+
+
+def test_perplexity_counts_codes_by_their_use():
+    codes = torch.tensor([[[0, 1, 2, 3], [5, 5, 5, 5], [0, 0, 1, 1]]])
+    torch.testing.assert_close(perplexity(codes, 8), torch.tensor([4.0, 1.0, 2.0]))

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from speechgen.models.autoencoders.vae.config import VAEConfig
-from speechgen.nn.convnext import ConvNeXtBlock
+from speechgen.nn.convnext import CausalConvNeXt
 
 MOMENTUM = 0.02
 """Share of a batch in the running statistics of the channels."""
@@ -37,26 +37,16 @@ class VAE(nn.Module):
     def __init__(self, config: VAEConfig) -> None:
         super().__init__()
         self.config = config
-        patch, width = config.frames * config.mel.num_bins, config.width
-        self.encoder_in, self.encoder = nn.Linear(patch, width), self._blocks()
-        self.encoder_norm, self.moments = nn.LayerNorm(width), nn.Linear(width, 2 * config.latent_width)
-        self.decoder_in, self.decoder = nn.Linear(config.latent_width, width), self._blocks()
-        self.decoder_norm, self.out = nn.LayerNorm(width), nn.Linear(width, patch)
+        patch, sizes = config.frames * config.mel.num_bins, {"depth": config.depth, "ff_multiple": config.ff_multiple}
+        self.encoder = CausalConvNeXt(patch, config.width, 2 * config.latent_width, **sizes)
+        self.decoder = CausalConvNeXt(config.latent_width, config.width, patch, **sizes)
         self.register_buffer("mean", torch.zeros(config.latent_width))
         self.register_buffer("variance", torch.ones(config.latent_width))
-
-    def _blocks(self) -> nn.Sequential:
-        config = self.config
-        blocks = (
-            ConvNeXtBlock(config.width, config.ff_multiple * config.width, 1 / config.depth, causal=True)
-            for _ in range(config.depth)
-        )
-        return nn.Sequential(*blocks)
 
     @property
     def reach(self) -> int:
         """Latents before its own that a decoded frame depends on."""
-        return 6 * self.config.depth
+        return self.decoder.reach
 
     def forward(self, mel: Tensor, draws: Tensor | None = None, noise: float = 0.0) -> tuple[Posterior, Tensor]:
         """Encode log-mels [B, T, M] of whole latents and decode them.
@@ -80,16 +70,13 @@ class VAE(nn.Module):
     def posterior(self, mel: Tensor) -> Posterior:
         """Map log-mels [B, T, M], T a multiple of `frames`, to latents as they are before normalisation."""
         x = (mel - self.config.mel_mean) / self.config.mel_scale
-        x = self.encoder_in(x.unflatten(1, (-1, self.config.frames)).flatten(2))  # [B, T', W]
-        x = self.encoder(x.transpose(1, 2)).transpose(1, 2)
-        mean, log_variance = self.moments(self.encoder_norm(x)).chunk(2, dim=-1)
+        mean, log_variance = self.encoder(x.unflatten(1, (-1, self.config.frames)).flatten(2)).chunk(2, dim=-1)
         return Posterior(mean, log_variance.clamp(-12.0, 4.0))
 
     def expand(self, latents: Tensor) -> Tensor:
         """Map latents [B, T', D] as they are before normalisation to log-mels [B, T, M]."""
-        x = self.decoder(self.decoder_in(latents).transpose(1, 2)).transpose(1, 2)
-        patches: Tensor = self.out(self.decoder_norm(x))
-        return patches.unflatten(2, (self.config.frames, -1)).flatten(1, 2) * self.config.mel_scale + self.config.mel_mean
+        mel: Tensor = self.decoder(latents).unflatten(2, (self.config.frames, -1)).flatten(1, 2)
+        return mel * self.config.mel_scale + self.config.mel_mean
 
     def encode(self, mel: Tensor) -> Tensor:
         """Map log-mels [B, T, M] to normalised latents [B, ceil(T / frames), D]; the last frame fills up the last latent."""

@@ -17,7 +17,7 @@ from speechgen.losses.spectral import multi_resolution_stft_loss, multi_scale_me
 from speechgen.models.codecs.encodec.config import EncodecConfig, EncodecObjectiveConfig
 from speechgen.models.codecs.encodec.model import Coded
 from speechgen.nn.discriminators import MultiScaleStftDiscriminator
-from speechgen.nn.quantize import ResidualQuantizer
+from speechgen.nn.quantize import ResidualQuantizer, draw_levels, perplexity
 
 
 class EncodecObjective:
@@ -35,7 +35,7 @@ class EncodecObjective:
     def updates(self, batch: Batch, step: int, rng: torch.Generator) -> Iterator[Update]:
         """Code the crops with as many codebooks as are drawn for each, and let the codebooks follow what they were given."""
         real = self._at_random_level(batch["audio"], rng)  # [B, L]
-        levels = self._draw_levels(len(real), rng).to(real.device)
+        levels = draw_levels(len(real), self.config.num_codebooks, self.weights.fewer_codebooks, rng).to(real.device)
         quantized = step >= self.weights.quantize_start
         if quantized and self.quantizer.updates == 0:
             with torch.no_grad():
@@ -53,12 +53,6 @@ class EncodecObjective:
     def _at_random_level(self, audio: Tensor, rng: torch.Generator) -> Tensor:
         decibels = self.weights.gain_db * (2 * torch.rand(len(audio), 1, generator=rng, device=rng.device) - 1)
         return (audio * 10 ** (decibels.to(audio.device) / 20)).clamp(-1, 1)
-
-    def _draw_levels(self, rows: int, rng: torch.Generator) -> Tensor:
-        most = self.config.num_codebooks
-        fewer = torch.rand(rows, generator=rng, device=rng.device) < self.weights.fewer_codebooks
-        drawn = torch.randint(1, most + 1, (rows,), generator=rng, device=rng.device)
-        return torch.where(fewer, drawn, torch.full_like(drawn, most))
 
     def _codec_update(self, real: Tensor, coded: Coded, quantized: bool, adversarial: bool) -> Update:
         weights = {"wave": self.weights.wave_weight, "mel": self.weights.mel_weight, "stft": self.weights.stft_weight}
@@ -115,11 +109,3 @@ class EncodecObjective:
         coded: Coded = self.parts["network"](batch["audio"][:1], None, bool(self.quantizer.updates))
         settings = MelSettings(sample_rate=self.config.sample_rate)
         return Sample(audio=coded.samples[0], mel=log_mel(coded.samples, settings)[0], rate=self.config.sample_rate)
-
-
-def perplexity(codes: Tensor, size: int) -> Tensor:
-    """Exponential of the entropy of each codebook's codes [B, Q, T]: how many of `size` are used, if all alike, [Q]."""
-    flat = codes.transpose(0, 1).flatten(1)  # [Q, B * T]
-    counts = torch.zeros(len(flat), size, device=codes.device).scatter_add_(1, flat, torch.ones_like(flat, dtype=torch.float32))
-    shares = counts / flat.shape[1]
-    return torch.special.entr(shares).sum(-1).exp()
