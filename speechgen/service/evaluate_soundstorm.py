@@ -19,6 +19,7 @@ import torch
 
 from speechgen.audio.io import read_audio, write_audio
 from speechgen.core import checkpoint
+from speechgen.core.checkpoint import CheckpointInfo
 from speechgen.core.config import StrictModel, apply_overrides, validate
 from speechgen.core.errors import UserError
 from speechgen.core.protocols import AcousticCodesModel, Codec, Progress, SemanticTokenizer
@@ -168,6 +169,8 @@ def measure_soundstorm(
     if not chosen:
         raise UserError("no model of codes is installed: name a checkpoint's folder by --model")
     models = {name: _load(name, codec) for name in chosen}
+    if len({tuple(sorted(_info(name).uses.items())) for name in chosen}) > 1:
+        raise UserError(f"{', '.join(chosen)} were trained with different tokens or codes: measure them one at a time")
     cases = _cases(data, chosen[0], models[chosen[0]].codec, reference)[: limit or None]
     listener = _Listener(cases, save_to)
     total, done = len(chosen) * (len(cases) + 1), itertools.count(1)
@@ -196,16 +199,20 @@ def measure_soundstorm(
 
 
 def _makes_codes(name: str) -> bool:
-    return checkpoint.read_info(catalog.find_checkpoint(name)).produces == "CodecTokens"
+    return _info(name).produces == "CodecTokens"
+
+
+def _info(name: str) -> CheckpointInfo:
+    """Of a checkpoint, whatever options are behind its name."""
+    return checkpoint.read_info(catalog.find_checkpoint(split_name(name)[0]))
 
 
 def _load(name: str, codec: str | None) -> _Model:
     base, changes = split_name(name)
-    folder = catalog.find_checkpoint(base)
-    info = checkpoint.read_info(folder)
+    info = _info(name)
     if info.accepts != ("SemanticTokens", "CodecTokens"):
         raise UserError(f"{base} holds {info.model}, which makes no codes of semantic tokens: give a SoundStorm's checkpoint")
-    loaded = checkpoint.load(folder)
+    loaded = checkpoint.load(catalog.find_checkpoint(base))
     hasten(loaded.network, PRECISION, torch.device("cpu"))
     options = validate(loaded.spec.options, apply_overrides({}, changes), f"options of {name}")
     return _Model(loaded.generator(), options, codec_of(info, base, name=codec), loaded.config.num_codebooks)
@@ -217,7 +224,7 @@ def _cases(data: Path, name: str, codec: Codec, reference: Path | None) -> list[
     Raises:
         UserError: the folder lacks a feature, or there is no such utterance.
     """
-    info = checkpoint.read_info(catalog.find_checkpoint(split_name(name)[0]))
+    info = _info(name)
     wanted = info.uses.get("tokens", "")
     tokens = features_of(data, "tokens", "tokenizer", wanted)
     codes = features_of(data, "codes", "codec", codec.identity)

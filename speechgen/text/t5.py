@@ -48,7 +48,9 @@ class T5Reader:
 
     def _load(self) -> tuple[Any, Any]:
         from transformers import AutoTokenizer, T5EncoderModel
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()  # it would be drawn into the output of whoever asked
         try:
             tokenizer = AutoTokenizer.from_pretrained(self.source, local_files_only=True)
             encoder = T5EncoderModel.from_pretrained(self.source, local_files_only=True)

@@ -13,6 +13,7 @@ import torch
 
 from speechgen.audio.io import write_audio
 from speechgen.cli.main import run
+from speechgen.core import checkpoint
 from speechgen.core.types import CodecTokens, SemanticTokens, Waveform
 from speechgen.models.text_to_codes.magnet.config import MAGNeTOptions
 from speechgen.pipeline.music import MusicStages
@@ -21,7 +22,7 @@ from speechgen.service.evaluate_magnet import WAYS, measure_magnet
 from speechgen.service.evaluate_soundstorm import measure_soundstorm
 from speechgen.service.music import MusicMaker
 from tests.sounds import KINDS, corpus, sound
-from tests.tiny import RATE, voice_like
+from tests.tiny import RATE, make_music, save_checkpoint, voice_like
 
 for package in ("lhotse", "sklearn", "pocketsphinx", "resemblyzer", "jiwer"):
     pytest.importorskip(package)
@@ -108,6 +109,14 @@ def test_codes_of_another_codec_are_refused_by_identity(spoken, home, capsys):
     assert "holds no codes of the codec encodec-" in capsys.readouterr().err
 
 
+def test_models_of_different_codes_are_not_compared(spoken, home, capsys):
+    codes = checkpoint.read_info(home / "checkpoints" / "tiny-speaker").uses["codes"]
+    save_checkpoint(home / "checkpoints" / "other", "soundstorm", uses={"tokens": "0" * 16, "codes": codes})
+    capsys.readouterr()
+    assert run(["eval", "soundstorm", "--data", str(spoken), "--model", "tiny-speaker", "--model", "other"]) == 2
+    assert "different tokens or codes: measure them one at a time" in capsys.readouterr().err
+
+
 class Sounds:
     """A codec that gives back what it was given, or for code n the n-th kind of sound."""
 
@@ -165,8 +174,6 @@ def test_sounds_are_made_in_every_way_and_recognised(described, monkeypatch, tmp
 
 
 def test_magnet_is_measured_by_the_command(described, home, tmp_path, monkeypatch, capsys):
-    from tests.tiny import make_music
-
     monkeypatch.setenv("SPEECHGEN_HOME", str(make_music(tmp_path / "music")))
     data, real = described
     capsys.readouterr()

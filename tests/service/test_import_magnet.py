@@ -106,11 +106,13 @@ def test_what_does_not_fit_is_refused_and_nothing_is_written(options, message, h
     assert not (home / "checkpoints" / "theirs").exists()
 
 
-def test_a_t5_reads_as_the_published_encoder_does(tmp_path):
+def test_a_t5_reads_as_the_published_encoder_does(tmp_path, capfd):
     from transformers import AutoTokenizer, T5Model
 
     folder = save_t5(tmp_path / "t5")
+    capfd.readouterr()
     read = T5Reader(str(folder))(["a slow waltz", "dog", ""])
+    assert capfd.readouterr().err == ""
     assert read.valid.tolist() == [[True] * 4, [True, True, False, False], [False] * 4]  # each text has an end of its own
     inputs = AutoTokenizer.from_pretrained(folder)(["dog"], return_tensors="pt")
     with torch.no_grad():
