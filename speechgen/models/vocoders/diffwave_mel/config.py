@@ -29,7 +29,6 @@ class DiffWaveMelConfig(StrictModel):
     training_steps: int = Field(50, ge=1, description="steps of the schedule whose noise levels are learnt")
     first_beta: float = Field(1e-4, gt=0, lt=1, description="its first beta")
     last_beta: float = Field(0.05, gt=0, lt=1, description="its last beta")
-    scale: float = Field(0.1, gt=0, description="standard deviation of the audio, which is diffused as 1")
     # Differs from paper: what the network leaves undone is seen where the truth is known, in the mel.
     corrections: int = Field(
         0, ge=0, le=4, description="passes that move the envelope of the sound to that of the mel; 0: as the network made it"

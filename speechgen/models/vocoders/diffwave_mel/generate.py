@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from speechgen.audio.spectrogram import corrected, corrected_frames
+from speechgen.audio.spectrogram import corrected, corrected_frames, filtered, mel_envelope
 from speechgen.core.protocols import Part, Progress
 from speechgen.core.types import Mel, Waveform
 from speechgen.models.vocoders.diffwave_mel.config import DiffWaveMelConfig, DiffWaveMelOptions
@@ -17,11 +17,25 @@ from speechgen.sampling.placed import sample_placed
 
 CHUNK_FRAMES = 256
 """Frames that are rendered at once: what a longer mel needs of memory is its audio."""
+LIMIT_DEVIATIONS = 10.0
+"""Beyond this no whitened signal goes."""
 
 
 def training_levels(config: DiffWaveMelConfig) -> Tensor:
     """Noise levels [N + 1] of the schedule that is learnt (DiffWave, section 5)."""
     return noise_levels(spaced_betas(config.first_beta, config.last_beta, config.training_steps))
+
+
+def whitened(audio: Tensor, mel: Tensor, config: DiffWaveMelConfig) -> Tensor:
+    """The signal that is diffused: audio [B, (T - 1) * hop] without the envelope of its mel [B, T, M], about of variance 1."""
+    # Differs from paper: noise of the signal's own colour (SpecGrad, Koizumi et al., 2022, section 3). A short training
+    # leaves noise behind, which the speech then hides, and few steps are enough.
+    return filtered(audio, 1 / mel_envelope(mel, config.mel), config.mel)
+
+
+def coloured(signal: Tensor, mel: Tensor, config: DiffWaveMelConfig) -> Tensor:
+    """The audio that `whitened` made `signal` of, nearly: filters of overlapping frames do not undo each other exactly."""
+    return filtered(signal, mel_envelope(mel, config.mel), config.mel)
 
 
 class DiffWaveMelGenerator:
@@ -30,7 +44,8 @@ class DiffWaveMelGenerator:
     def __init__(self, network: DiffWaveMel, config: DiffWaveMelConfig) -> None:
         self.network, self.config, self.mel = network, config, config.mel
         self._step_reach = -(-config.sizes.reach // config.mel.hop_samples) + 1  # frames
-        self._last_reach = corrected_frames(config.mel, config.corrections)
+        filter_frames = -(-config.mel.n_fft // config.mel.hop_samples) + 1
+        self._last_reach = filter_frames + corrected_frames(config.mel, config.corrections)
         # With the default number of steps; more of them look further, at what hardly matters.
         self.reach_frames = DiffWaveMelOptions().steps * self._step_reach + self._last_reach
 
@@ -77,7 +92,7 @@ class DiffWaveMelGenerator:
             noise: Tensor = self.network(noisy, mel[:, low:high], noisy.new_full((1,), level))
             return noise
 
-        made = self.config.scale * sample_placed(
+        made = sample_placed(
             predict,
             betas,
             frames,
@@ -88,11 +103,13 @@ class DiffWaveMelGenerator:
             rng=rng,
             first=first,
             temperature=temperature,
-            limit=1 / self.config.scale,
+            limit=LIMIT_DEVIATIONS,
             progress=told,
         )
 
         def finished(low: int, high: int) -> Tensor:
-            return corrected(made[:, low * hop : high * hop], mel[:, low : high + 1], self.mel, self.config.corrections)
+            part = mel[:, low : high + 1]
+            sound = coloured(made[:, low * hop : high * hop], part, self.config)
+            return corrected(sound, part, self.mel, self.config.corrections)
 
         return in_windows(finished, frames, step=CHUNK_FRAMES, reach=self._last_reach, hop=hop)[0]

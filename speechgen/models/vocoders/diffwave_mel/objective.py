@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from speechgen.audio.spectrogram import log_mel
+from speechgen.core.errors import UserError
 from speechgen.core.protocols import Batch, Sample, Update
 from speechgen.core.types import Mel
 from speechgen.models.vocoders.diffwave_mel.config import DiffWaveMelConfig, DiffWaveMelObjectiveConfig, DiffWaveMelOptions
-from speechgen.models.vocoders.diffwave_mel.generate import DiffWaveMelGenerator, training_levels
+from speechgen.models.vocoders.diffwave_mel.generate import DiffWaveMelGenerator, training_levels, whitened
 from speechgen.models.vocoders.diffwave_mel.model import DiffWaveMel
 from speechgen.sampling.diffusion import prediction_error
 
@@ -32,11 +33,19 @@ class DiffWaveMelObjective:
         yield Update("network", self._loss(batch["audio"], rng))
 
     def _loss(self, audio: Tensor, rng: torch.Generator) -> Tensor:
-        """Of crops [B, L]. Half a window at their ends has a mirrored mel, and is learnt like the ends of a recording."""
-        mel = log_mel(audio, self.config.mel)  # [B, T, M]
-        data = audio[:, : (mel.shape[1] - 1) * self.config.mel.hop_samples] / self.config.scale
-        network = self.parts["network"]
-        return prediction_error(lambda noisy, level: network(noisy, mel, level), data, self.levels, rng).square().mean()
+        """Mean over crops [B, L] without their ends, where half a window disturbs the mel, and another half its filter."""
+        settings, network = self.config.mel, self.parts["network"]
+        hop, margin = settings.hop_samples, 2 * -(-settings.n_fft // (2 * settings.hop_samples))
+        audio = audio[:, : audio.shape[1] // hop * hop]
+        mel = log_mel(audio, settings)  # [B, T, M]
+        if mel.shape[1] - 1 <= 2 * margin:
+            raise UserError(
+                f"crops of {audio.shape[1]} samples leave nothing to learn from between edges of {margin} frames: "
+                "raise data.crop_seconds"
+            )
+        data = whitened(audio, mel, self.config)[:, margin * hop : -margin * hop]
+        told = mel[:, margin:-margin]
+        return prediction_error(lambda noisy, level: network(noisy, told, level), data, self.levels, rng).square().mean()
 
     @torch.no_grad()
     def validate(self, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
