@@ -1,6 +1,6 @@
 """Codecs by name: which are installed, what a name with a number of codebooks means, and the table that compares them.
 
-A codec is named by its checkpoint, or by that with its first codebooks alone: `encodec-small`, `encodec-small:codebooks=4`.
+A codec is named by its checkpoint, or by that with its first codebooks alone: `mel-codec-small`, `mel-codec-small:codebooks=4`.
 """
 
 from __future__ import annotations
