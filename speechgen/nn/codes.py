@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["CodeEmbedding", "CodeHeads"]
+from speechgen.core.random import generator
+
+__all__ = ["CodeEmbedding", "CodeHeads", "tables_from_codec"]
 
 
 class CodeEmbedding(nn.Module):
@@ -39,3 +41,28 @@ class CodeHeads(nn.Module):
         """Map [..., D] to logits [..., size] of codebook `level`."""
         rows = slice(level * self.size, (level + 1) * self.size)
         return F.linear(hidden, self.weight[rows], None if self.bias is None else self.bias[rows])
+
+
+def tables_from_codec(given: Mapping[str, Tensor], codes: CodeEmbedding, heads: CodeHeads) -> dict[str, Tensor]:
+    """What the tables `codes` and `heads` begin with if a codec's weights are given: its vectors, turned into their width.
+
+    Codes that sound alike then begin alike. Without, what each of thousands of codes is has to be learnt from the few times
+    that it is heard.
+
+    Args:
+        given: a codec's tensors, by name; nothing is made of those of another model, or of other sizes.
+        codes: the embedding, called "codes" by its network.
+        heads: likewise "heads".
+    """
+    vectors = given.get("quantizer.vectors")  # [Q, C, D] of more codebooks than are used here, or as many
+    books = len(heads.weight) // heads.size
+    if vectors is None or len(vectors) < books or vectors.shape[1] != heads.size:
+        return {}
+    vectors = vectors[:books].float()
+    vectors = (vectors - vectors.mean(1, keepdim=True)) / vectors.std((1, 2), keepdim=True)  # finer levels are smaller
+    rng = generator(0, "tables of codes")
+    table = codes.weight.detach().clone().unflatten(0, (books, codes.rows))
+    size, width = vectors.shape[2], table.shape[2]
+    table[:, :-1] = vectors @ torch.randn(books, size, width, generator=rng) / (size * books) ** 0.5
+    logits = vectors @ torch.randn(books, size, width, generator=rng) / (3 * size * width) ** 0.5
+    return {"codes.weight": table.flatten(0, 1), "heads.weight": logits.flatten(0, 1)}

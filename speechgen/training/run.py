@@ -160,6 +160,8 @@ def launch(device: str, precision: Literal["32-true", "bf16-mixed"]) -> Fabric:
 def warm_start(network: nn.Module, folder: Path) -> WarmStart:
     """Copy every tensor of a checkpoint that has the same name and shape into `network`.
 
+    A network that can make use of another model's weights has `adopt`, which maps its tensors to tensors by own names.
+
     Raises:
         UserError: it cannot be read, or nothing matches.
     """
@@ -168,6 +170,8 @@ def warm_start(network: nn.Module, folder: Path) -> WarmStart:
         given = load_file(path)
     except (OSError, SafetensorError) as error:
         raise UserError(f"cannot start from {path} ({error}): give the folder of a checkpoint") from error
+    if callable(adopt := getattr(network, "adopt", None)):
+        given |= adopt(given)
     own = network.state_dict()
     fits = {key: value for key, value in given.items() if key in own and own[key].shape == value.shape}
     if not fits:

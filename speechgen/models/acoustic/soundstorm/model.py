@@ -8,11 +8,13 @@ same trunk, one code after another, for comparison.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
 from speechgen.models.acoustic.soundstorm.config import SoundStormConfig
-from speechgen.nn.codes import CodeEmbedding, CodeHeads
+from speechgen.nn.codes import CodeEmbedding, CodeHeads, tables_from_codec
 from speechgen.nn.conformer import Conformer, ConformerCache
 from speechgen.nn.masks import valid_mask
 
@@ -37,6 +39,10 @@ class SoundStorm(nn.Module):
             causal=config.order != "parallel",
         )
         self.heads = CodeHeads(books, size, config.width, bias=True)
+
+    def adopt(self, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What training begins with if the weights of the codec are given: tensors by the names they have here."""
+        return tables_from_codec(given, self.codes, self.heads)
 
     @property
     def mask_id(self) -> int:

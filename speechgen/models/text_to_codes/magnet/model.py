@@ -6,11 +6,13 @@ a delay layout (sampling/autoregressive): the same weights can do both. The pass
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
 from speechgen.models.text_to_codes.magnet.config import MAGNeTConfig
-from speechgen.nn.codes import CodeEmbedding, CodeHeads
+from speechgen.nn.codes import CodeEmbedding, CodeHeads, tables_from_codec
 from speechgen.nn.decoder import DecoderBlock, Sight
 from speechgen.nn.kv_cache import KeyValueCache
 from speechgen.nn.masks import valid_mask
@@ -56,6 +58,10 @@ class MAGNeT(nn.Module):
         )
         self.norm = nn.LayerNorm(config.width)
         self.heads = CodeHeads(books, size, config.width, bias=False)
+
+    def adopt(self, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What training begins with if the weights of the codec are given: tensors by the names they have here."""
+        return tables_from_codec(given, self.codes, self.heads)
 
     @property
     def mask_id(self) -> int:
