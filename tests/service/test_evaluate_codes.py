@@ -79,7 +79,7 @@ def test_a_model_that_knows_the_codes_is_as_good_as_the_codec(spoken, monkeypatc
 
 
 def test_a_reference_speaks_everything(spoken, home):
-    report = measure_soundstorm([], spoken, reference=home / "voices" / "buzz.wav", limit=1)
+    report = measure_soundstorm(["tiny-speaker"], spoken, reference=home / "voices" / "buzz.wav", limit=1)
     assert "1 utterances" in report.settings and "buzz.wav" in report.table()
 
 
@@ -105,7 +105,7 @@ def test_codes_of_another_codec_are_refused_by_identity(spoken, home, capsys):
     content["producer"]["codec"] = "encodec-00000000"
     store.write_text(json.dumps(content))
     capsys.readouterr()
-    assert run(["eval", "soundstorm", "--data", str(spoken)]) == 2
+    assert run(["eval", "soundstorm", "--data", str(spoken), "--model", "tiny-speaker"]) == 2
     assert "holds no codes of the codec encodec-" in capsys.readouterr().err
 
 
