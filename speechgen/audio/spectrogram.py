@@ -18,7 +18,16 @@ from torchaudio.functional import melscale_fbanks
 from speechgen.audio.resample import resample
 from speechgen.core.types import Mel, MelSettings, Waveform
 
-__all__ = ["corrected", "corrected_frames", "filtered", "log_mel", "mel_envelope", "mel_spectrogram"]
+__all__ = [
+    "colour",
+    "corrected",
+    "corrected_frames",
+    "filtered",
+    "log_mel",
+    "mel_envelope",
+    "mel_spectrogram",
+    "whiten",
+]
 
 
 _SOFTEST = 1e-6
@@ -99,6 +108,16 @@ def _istft(spectrum: Tensor, settings: MelSettings, length: int) -> Tensor:
     size = settings.window_samples or settings.n_fft
     window = torch.hann_window(size, device=spectrum.device)
     return torch.istft(spectrum, settings.n_fft, settings.hop_samples, size, window, center=True, length=length)
+
+
+def whiten(audio: Tensor, mel: Tensor, settings: MelSettings) -> Tensor:
+    """Audio [B, (T - 1) * hop] without the envelope of its mel [B, T, M]: about of variance 1."""
+    return filtered(audio, 1 / mel_envelope(mel, settings), settings)
+
+
+def colour(signal: Tensor, mel: Tensor, settings: MelSettings) -> Tensor:
+    """The audio that `whiten` made `signal` of, nearly: filters of overlapping frames do not undo each other exactly."""
+    return filtered(signal, mel_envelope(mel, settings), settings)
 
 
 def corrected(samples: Tensor, mel: Tensor, settings: MelSettings, passes: int = 1, blur_hz: float = 0.0) -> Tensor:

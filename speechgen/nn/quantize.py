@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from speechgen.nn.masks import masked_mean
 
-__all__ = ["Quantized", "ResidualQuantizer", "draw_levels", "perplexity"]
+__all__ = ["Quantized", "ResidualQuantizer", "draw_codebooks", "perplexity"]
 
 _KMEANS_ITERATIONS = 20
 
@@ -172,7 +172,7 @@ def _draw(available: int, wanted: int, rng: torch.Generator) -> Tensor:
     return order.repeat(-(-wanted // available))[:wanted]
 
 
-def draw_levels(rows: int, most: int, fewer: float, rng: torch.Generator) -> Tensor:
+def draw_codebooks(rows: int, most: int, fewer: float, rng: torch.Generator) -> Tensor:
     """How many codebooks [B] each row uses: `most`, or for a share `fewer` of rows any number (SoundStream, section III-C)."""
     drawn = torch.randint(1, most + 1, (rows,), generator=rng, device=rng.device)
     return torch.where(torch.rand(rows, generator=rng, device=rng.device) < fewer, drawn, torch.full_like(drawn, most))

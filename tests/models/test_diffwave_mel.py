@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from speechgen.audio.spectrogram import log_mel
+from speechgen.audio.spectrogram import log_mel, whiten
 from speechgen.core.config import validate
 from speechgen.core.errors import UserError
 from speechgen.core.protocols import Batch, Part
@@ -13,7 +13,7 @@ from speechgen.core.random import generator
 from speechgen.core.types import Mel
 from speechgen.models.vocoders.diffwave_mel import SPEC
 from speechgen.models.vocoders.diffwave_mel.config import DiffWaveMelConfig, DiffWaveMelOptions
-from speechgen.models.vocoders.diffwave_mel.generate import DiffWaveMelGenerator, whitened
+from speechgen.models.vocoders.diffwave_mel.generate import DiffWaveMelGenerator
 from speechgen.nn.state_space import StateSpace
 from tests.models.systems import MEL, build, mel
 from tests.tiny import voice_like
@@ -90,7 +90,7 @@ def test_a_network_that_knows_the_signal_makes_it(monkeypatch):
     """The whitened signal of a recording, which has about variance 1, becomes the recording again, nearly."""
     made, audio = vocoder(), voice_like(0.7)[None, : 60 * 256]
     given = log_mel(audio, MEL)
-    data = whitened(audio, given, CONFIG)
+    data = whiten(audio, given, CONFIG.mel)
     assert 0.3 < data[:, 1024:-1024].std() < 1.2
     monkeypatch.setattr(made.network, "forward", lambda noisy, mel, level: (noisy - level * data) / (1 - level**2).sqrt())
     found = made.generate(Mel(given, torch.tensor([61]), MEL), options=OPTIONS, rng=generator(0)).samples

@@ -17,7 +17,7 @@ from speechgen.losses.spectral import multi_resolution_stft_loss, multi_scale_me
 from speechgen.models.codecs.encodec.config import EncodecConfig, EncodecObjectiveConfig
 from speechgen.models.codecs.encodec.model import Coded
 from speechgen.nn.discriminators import MultiScaleStftDiscriminator
-from speechgen.nn.quantize import ResidualQuantizer, draw_levels, perplexity
+from speechgen.nn.quantize import ResidualQuantizer, draw_codebooks, perplexity
 
 
 class EncodecObjective:
@@ -35,7 +35,7 @@ class EncodecObjective:
     def updates(self, batch: Batch, step: int, rng: torch.Generator) -> Iterator[Update]:
         """Code the crops with as many codebooks as are drawn for each, and let the codebooks follow what they were given."""
         real = self._at_random_level(batch["audio"], rng)  # [B, L]
-        levels = draw_levels(len(real), self.config.num_codebooks, self.weights.fewer_codebooks, rng).to(real.device)
+        levels = draw_codebooks(len(real), self.config.num_codebooks, self.weights.fewer_codebooks, rng).to(real.device)
         quantized = step >= self.weights.quantize_start
         if quantized and self.quantizer.updates == 0:
             with torch.no_grad():

@@ -13,7 +13,7 @@ from speechgen.core.protocols import Batch, Sample, Update
 from speechgen.models.codecs.mel_codec.config import MelCodecConfig, MelCodecObjectiveConfig
 from speechgen.models.codecs.mel_codec.model import CodedMel, MelCodec
 from speechgen.nn.masks import masked_mean, valid_mask
-from speechgen.nn.quantize import draw_levels, perplexity
+from speechgen.nn.quantize import draw_codebooks, perplexity
 
 
 class MelCodecObjective:
@@ -37,7 +37,7 @@ class MelCodecObjective:
         if quantizer.updates == 0:
             with torch.no_grad():
                 quantizer.learn(self.plain.encode(mel), valid=valid, rng=rng)
-        levels = draw_levels(len(mel), self.config.num_codebooks, self.settings.fewer_codebooks, rng).to(mel.device)
+        levels = draw_codebooks(len(mel), self.config.num_codebooks, self.settings.fewer_codebooks, rng).to(mel.device)
         coded: CodedMel = self.parts["network"](mel, levels, valid)
         error = self._error(coded, mel, valid)
         loss = error / self.config.mel_scale + self.settings.commitment_weight * coded.commitment

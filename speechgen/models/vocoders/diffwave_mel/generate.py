@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from speechgen.audio.spectrogram import corrected, corrected_frames, filtered, mel_envelope
+from speechgen.audio.spectrogram import colour, corrected, corrected_frames
 from speechgen.core.protocols import Part, Progress
 from speechgen.core.types import Mel, Waveform
 from speechgen.models.vocoders.diffwave_mel.config import DiffWaveMelConfig, DiffWaveMelOptions
@@ -24,18 +24,6 @@ LIMIT_DEVIATIONS = 10.0
 def training_levels(config: DiffWaveMelConfig) -> Tensor:
     """Noise levels [N + 1] of the schedule that is learnt (DiffWave, section 5)."""
     return noise_levels(spaced_betas(config.first_beta, config.last_beta, config.training_steps))
-
-
-def whitened(audio: Tensor, mel: Tensor, config: DiffWaveMelConfig) -> Tensor:
-    """The signal that is diffused: audio [B, (T - 1) * hop] without the envelope of its mel [B, T, M], about of variance 1."""
-    # Differs from paper: noise of the signal's own colour (SpecGrad, Koizumi et al., 2022, section 3). A short training
-    # leaves noise behind, which the speech then hides, and few steps are enough.
-    return filtered(audio, 1 / mel_envelope(mel, config.mel), config.mel)
-
-
-def coloured(signal: Tensor, mel: Tensor, config: DiffWaveMelConfig) -> Tensor:
-    """The audio that `whitened` made `signal` of, nearly: filters of overlapping frames do not undo each other exactly."""
-    return filtered(signal, mel_envelope(mel, config.mel), config.mel)
 
 
 class DiffWaveMelGenerator:
@@ -109,7 +97,7 @@ class DiffWaveMelGenerator:
 
         def finished(low: int, high: int) -> Tensor:
             part = mel[:, low : high + 1]
-            sound = coloured(made[:, low * hop : high * hop], part, self.config)
+            sound = colour(made[:, low * hop : high * hop], part, self.mel)
             return corrected(sound, part, self.mel, self.config.corrections)
 
         return in_windows(finished, frames, step=CHUNK_FRAMES, reach=self._last_reach, hop=hop)[0]

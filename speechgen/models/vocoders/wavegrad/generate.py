@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from speechgen.audio.spectrogram import corrected, corrected_frames, filtered, mel_envelope
+from speechgen.audio.spectrogram import colour, corrected, corrected_frames, whiten
 from speechgen.core.protocols import Part, Progress
 from speechgen.core.types import Mel, Waveform
 from speechgen.models.vocoders.wavegrad.config import WaveGradConfig, WaveGradOptions
@@ -51,14 +51,14 @@ def whitened(audio: Tensor, mel: Tensor, config: WaveGradConfig) -> Tensor:
         return audio
     # Differs from paper: noise of the signal's own colour (SpecGrad, Koizumi et al., 2022, section 3). A short training
     # leaves noise behind, which the speech then hides, and few steps are enough.
-    return WHITE_LEVEL * filtered(audio, 1 / mel_envelope(mel, config.mel), config.mel)
+    return WHITE_LEVEL * whiten(audio, mel, config.mel)
 
 
 def coloured(signal: Tensor, mel: Tensor, config: WaveGradConfig) -> Tensor:
-    """The audio that `whitened` made `signal` of, nearly: filters of overlapping frames do not undo each other exactly."""
+    """The audio that `whitened` made `signal` of, nearly."""
     if config.prior == "white":
         return signal
-    return filtered(signal / WHITE_LEVEL, mel_envelope(mel, config.mel), config.mel)
+    return colour(signal / WHITE_LEVEL, mel, config.mel)
 
 
 class WaveGradGenerator:
