@@ -111,9 +111,9 @@ def _load_coder(folder: Path) -> Coder:
     loaded = checkpoint.load(folder)
     if loaded.spec.role != "codecs":
         raise UserError(f"{folder} holds {loaded.info.model}, of {loaded.spec.role}: give the folder of a codec")
-    if getattr(loaded.config, "segment_seconds", None) is not None:
-        raise UserError(f"{folder} codes segments, each at a level that no feature keeps: take a codec without")
     codec = loaded.generator()
+    if codec.segmented:
+        raise UserError(f"{folder} codes segments, each at a level that no feature keeps: take a codec without")
     return Coder(codec.encode, codec.identity, codec.rate)
 
 

@@ -384,6 +384,8 @@ class Codec(Protocol):
     size: int
     """Codes in a codebook."""
     num_codebooks: int
+    segmented: bool
+    """Whether it codes segments, each at a level of its own, which codes alone do not tell."""
 
     def encode(self, audio: Waveform, codebooks: int | None = None) -> CodecTokens:
         """Return the codes of audio of any rate, of all codebooks or of the first few."""

@@ -27,6 +27,7 @@ class EncodecGenerator:
         self.identity = identity("encodec", network)
         self.sample_rate, self.rate = config.sample_rate, config.rate
         self.size, self.num_codebooks = config.codebook_size, config.num_codebooks
+        self.segmented = config.segment_seconds is not None
 
     @torch.inference_mode()
     def encode(self, audio: Waveform, codebooks: int | None = None) -> CodecTokens:

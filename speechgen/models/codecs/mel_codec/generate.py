@@ -26,7 +26,7 @@ class MelCodecGenerator:
         self.network, self.config = network, config
         self.identity = identity("mel_codec", network.coder)
         self.sample_rate, self.rate = config.mel.sample_rate, config.rate
-        self.size, self.num_codebooks = config.codebook_size, config.num_codebooks
+        self.size, self.num_codebooks, self.segmented = config.codebook_size, config.num_codebooks, False
         synthesis = config.mel.n_fft // config.mel.hop_samples
         self._reach = 3 * (config.vocoder_depth + 1) + synthesis + corrected_frames(config.mel, config.corrections)
 
