@@ -166,6 +166,6 @@ def mel_spectrogram(audio: Waveform, settings: MelSettings) -> Mel:
     """
     audio = resample(audio, settings.sample_rate)
     # Row by row: the reflected edge of a short row must not see what pads it.
-    rows = [log_mel(row[None, :size], settings)[0] for row, size in zip(audio.samples, audio.lengths.tolist(), strict=True)]
+    rows = [log_mel(row[None], settings)[0] for row in audio.rows]
     values = pad_sequence(rows, batch_first=True, padding_value=math.log(settings.floor))  # [B, T, M]
     return Mel(values, audio.lengths // settings.hop_samples + 1, settings)

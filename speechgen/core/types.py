@@ -6,13 +6,14 @@ Shapes use one alphabet: B batch, S symbols, T frames, L samples, M mel bins, Q 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from speechgen.core.config import StrictModel
 
@@ -185,6 +186,17 @@ class Waveform:
     def single(cls, samples: Tensor, rate: int) -> Waveform:
         """Wrap one signal `samples [L]` as a batch of one."""
         return cls(samples[None], torch.tensor([samples.shape[-1]], device=samples.device), rate)
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[Tensor], rate: int) -> Waveform:
+        """Join what was made of each row, signals [L] of unequal lengths: cut at full scale and padded with silence."""
+        lengths = torch.tensor([len(row) for row in rows], device=rows[0].device)
+        return cls(pad_sequence(list(rows), batch_first=True).clamp(-1, 1), lengths, rate)
+
+    @property
+    def rows(self) -> list[Tensor]:
+        """The signals [L] without what pads them."""
+        return [row[:length] for row, length in zip(self.samples, self.lengths.tolist(), strict=True)]
 
     @property
     def seconds(self) -> float:

@@ -9,10 +9,11 @@ from torch import Tensor
 
 from speechgen.core.protocols import Progress
 from speechgen.core.random import placed_noise
+from speechgen.core.types import Mel, Waveform
 from speechgen.nn.windows import in_windows
 from speechgen.sampling.diffusion import sample
 
-__all__ = ["sample_placed"]
+__all__ = ["render_rows", "sample_placed"]
 
 
 def sample_placed(
@@ -60,3 +61,26 @@ def sample_placed(
         return placed_noise(rng, first * hop, frames * hop, f"step {n}").to(like)[None]
 
     return sample(predicted, betas, draw, temperature=temperature, limit=limit, progress=progress)
+
+
+def render_rows(mel: Mel, steps: int, render: Callable[[Tensor, Progress], Tensor], progress: Progress | None) -> Waveform:
+    """Render the rows of a batch one after another, by themselves: a short one does not see what pads it.
+
+    Args:
+        mel: of the batch.
+        steps: that each row takes.
+        render: (a row [1, T, M] of two frames or more, what to tell of its steps) to its samples [(T - 1) * hop].
+        progress: called after each step with (steps done, steps of all rows).
+
+    Returns:
+        (T - 1) * hop samples for T frames, which for one frame is none.
+    """
+    total, rows = len(mel.values) * steps, list[Tensor]()
+    for row, size in zip(mel.values, mel.lengths.tolist(), strict=True):
+
+        def told(done: int, _: int, before: int = len(rows) * steps) -> None:
+            if progress is not None:
+                progress(before + done, total)
+
+        rows.append(render(row[None, :size], told) if size > 1 else row.new_zeros(0))
+    return Waveform.from_rows(rows, mel.settings.sample_rate)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from speechgen.core.protocols import Batch, Sample, Update
 from speechgen.models.autoencoders.vae.config import VAEConfig, VAEObjectiveConfig
 from speechgen.models.autoencoders.vae.model import VAE, Posterior
-from speechgen.nn.masks import masked_mean, valid_mask
+from speechgen.nn.masks import masked_mean, whole_patches
 
 
 class VAEObjective:
@@ -44,9 +44,7 @@ class VAEObjective:
 
     def _inputs(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Mels [B, T, M] of whole latents, and which latents [B, T'] are real."""
-        lengths = (batch.lengths["mel"] // self.config.frames).clamp(min=1)
-        size = int(lengths.max())
-        return batch["mel"][:, : size * self.config.frames], valid_mask(lengths, size)
+        return whole_patches(batch["mel"], batch.lengths["mel"], self.config.frames)
 
     @torch.no_grad()
     def validate(self, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:

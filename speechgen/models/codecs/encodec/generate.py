@@ -45,8 +45,7 @@ class EncodecGenerator:
         if not audio.samples.isfinite().all():
             raise ValueError("the audio holds NaN or infinite samples: export it again")
         # Row by row: the end of a short row must not see what pads it.
-        rows = [row[:length] for row, length in zip(audio.samples, audio.lengths.tolist(), strict=True)]
-        coded = [self._encode_row(row, codebooks) for row in rows]
+        coded = [self._encode_row(row, codebooks) for row in audio.rows]
         ids = pad_sequence([codes.T for codes, _ in coded], batch_first=True).transpose(1, 2)  # [B, Q, T]
         scales = pad_sequence([levels for _, levels in coded], batch_first=True) if self.config.segment_seconds else None
         lengths = torch.tensor([codes.shape[1] for codes, _ in coded], device=ids.device)
@@ -64,8 +63,7 @@ class EncodecGenerator:
             self._decode_row(ids[:, :length], None if tokens.scales is None else tokens.scales[row])
             for row, (ids, length) in enumerate(zip(tokens.ids, tokens.lengths.tolist(), strict=True))
         ]
-        lengths = torch.tensor([len(row) for row in rows], device=tokens.ids.device)
-        return Waveform(pad_sequence(rows, batch_first=True).clamp(-1, 1), lengths, self.sample_rate)
+        return Waveform.from_rows(rows, self.sample_rate)
 
     def encode_stream(self, chunks: Iterable[Waveform], codebooks: int | None = None) -> Iterator[CodecTokens]:
         """Yield the codes of one row of audio as it comes, in chunks of any length; together they are what `encode` returns.

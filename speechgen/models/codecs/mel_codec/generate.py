@@ -46,8 +46,7 @@ class MelCodecGenerator:
         audio = resample(audio, self.sample_rate)
         if not audio.samples.isfinite().all():
             raise ValueError("the audio holds NaN or infinite samples: export it again")
-        rows = [row[:length] for row, length in zip(audio.samples, audio.lengths.tolist(), strict=True)]
-        coded = [self._encode_row(row, codebooks) for row in rows]
+        coded = [self._encode_row(row, codebooks) for row in audio.rows]
         ids = pad_sequence([codes.T for codes in coded], batch_first=True).transpose(1, 2)  # [B, Q, T]
         lengths = torch.tensor([codes.shape[1] for codes in coded], device=ids.device)
         return CodecTokens(ids, lengths, self.rate, self.size, self.identity)
@@ -61,8 +60,7 @@ class MelCodecGenerator:
         """
         tokens.require(self.identity, self.size, self.num_codebooks)
         rows = [self._decode_row(ids[:, :length]) for ids, length in zip(tokens.ids, tokens.lengths.tolist(), strict=True)]
-        lengths = torch.tensor([len(row) for row in rows], device=tokens.ids.device)
-        return Waveform(pad_sequence(rows, batch_first=True).clamp(-1, 1), lengths, self.sample_rate)
+        return Waveform.from_rows(rows, self.sample_rate)
 
     def _encode_row(self, samples: Tensor, codebooks: int | None) -> Tensor:
         """Codes [Q, T] of samples [L]."""

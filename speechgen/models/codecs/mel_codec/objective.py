@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from speechgen.core.protocols import Batch, Sample, Update
 from speechgen.models.codecs.mel_codec.config import MelCodecConfig, MelCodecObjectiveConfig
 from speechgen.models.codecs.mel_codec.model import CodedMel, MelCodec
-from speechgen.nn.masks import masked_mean, valid_mask
+from speechgen.nn.masks import masked_mean, whole_patches
 from speechgen.nn.quantize import draw_codebooks, perplexity
 
 
@@ -56,9 +56,7 @@ class MelCodecObjective:
 
     def _inputs(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Mels [B, T, M] of whole frames of codes, and which of those [B, T'] are real."""
-        lengths = (batch.lengths["mel"] // self.config.frames).clamp(min=1)
-        size = int(lengths.max())
-        return batch["mel"][:, : size * self.config.frames], valid_mask(lengths, size)
+        return whole_patches(batch["mel"], batch.lengths["mel"], self.config.frames)
 
     @torch.no_grad()
     def validate(self, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from speechgen.audio.spectrogram import colour, corrected, corrected_frames
 from speechgen.core.protocols import Part, Progress
@@ -13,7 +12,7 @@ from speechgen.models.vocoders.diffwave_mel.config import DiffWaveMelConfig, Dif
 from speechgen.models.vocoders.diffwave_mel.model import DiffWaveMel
 from speechgen.nn.windows import in_windows
 from speechgen.sampling.diffusion import noise_levels, spaced_betas, thinned_betas
-from speechgen.sampling.placed import sample_placed
+from speechgen.sampling.placed import render_rows, sample_placed
 
 CHUNK_FRAMES = 256
 """Frames that are rendered at once: what a longer mel needs of memory is its audio."""
@@ -55,26 +54,18 @@ class DiffWaveMelGenerator:
         """
         mel.require(self.mel)
         betas = thinned_betas(training_levels(self.config), options.steps)
-        first, done, total = part.start if part else 0, 0, len(mel.values) * options.steps
+        first = part.start if part else 0
 
-        def told(count: int, _: int) -> None:
-            if progress is not None:
-                progress(done + count, total)
+        def render(row: Tensor, told: Progress) -> Tensor:
+            return self._render(row, betas, options.temperature, rng, first, told)
 
-        rows: list[Tensor] = []
-        for row, size in zip(mel.values, mel.lengths.tolist(), strict=True):
-            rows.append(self._render(row[None, :size], betas, options.temperature, rng, first, told))
-            done += options.steps
-        samples = pad_sequence(rows, batch_first=True)  # [B, L]
-        return Waveform(samples.clamp(-1, 1), (mel.lengths - 1) * self.mel.hop_samples, self.mel.sample_rate)
+        return render_rows(mel, options.steps, render, progress)
 
     def _render(
         self, mel: Tensor, betas: Tensor, temperature: float, rng: torch.Generator, first: int, told: Progress
     ) -> Tensor:
         """Samples [L] of one row [1, T, M] whose frames count from `first`."""
         hop, frames = self.mel.hop_samples, mel.shape[1] - 1
-        if frames == 0:
-            return mel.new_zeros(0)
 
         def predict(noisy: Tensor, level: float, low: int, high: int) -> Tensor:
             noise: Tensor = self.network(noisy, mel[:, low:high], noisy.new_full((1,), level))

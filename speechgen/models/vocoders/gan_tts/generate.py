@@ -14,7 +14,6 @@ from itertools import count
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
 from speechgen.audio.spectrogram import corrected, corrected_frames
 from speechgen.core.errors import UserError
@@ -130,8 +129,7 @@ class GanTtsGenerator:
                 hop, reach = self.config.hop_samples, self.reach_frames
                 samples = in_windows(partial(window, row), size, step=CHUNK_FRAMES, reach=reach, hop=hop, told=told)
             rows.append(samples)
-        samples = pad_sequence(rows, batch_first=True)  # [B, L]
-        return Waveform(samples.clamp(-1, 1), (lengths - 1) * self.config.hop_samples, self.mel.sample_rate)
+        return Waveform.from_rows(rows, self.mel.sample_rate)
 
     def _window(self, baked: Baked, features: Tensor, mel: Tensor | None) -> Tensor:
         """The (T - 1) * hop samples of features [1, T, F], and of the mel [1, T, M] if that is the conditioning."""

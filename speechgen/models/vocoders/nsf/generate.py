@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from speechgen.audio.source import pitch_of_samples, turns_of_samples
 from speechgen.core.protocols import Part, Progress
@@ -76,8 +75,7 @@ class NSFGenerator:
                 if progress is not None:
                     progress(done, total)
             rows.append(torch.cat(pieces))
-        samples = pad_sequence(rows, batch_first=True)  # [B, L]
-        return Waveform(samples.clamp(-1, 1), (mel.lengths - 1) * self.mel.hop_samples, self.mel.sample_rate)
+        return Waveform.from_rows(rows, self.mel.sample_rate)
 
     def _check(self, mel: Mel, lengths: list[int], pitch: Tensor | None) -> None:
         mel.require(self.mel)

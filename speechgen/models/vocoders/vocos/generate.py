@@ -7,7 +7,6 @@ from itertools import count
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from speechgen.audio.spectrogram import corrected, corrected_frames
 from speechgen.core.protocols import Part, Progress
@@ -54,8 +53,7 @@ class VocosGenerator:
 
         # Row by row: the convolutions of a short row must not see what pads it.
         rows = [self._render(row[: size + 1], told) for row, size in zip(mel.values, sizes, strict=True)]
-        samples = pad_sequence(rows, batch_first=True)  # [B, L]
-        return Waveform(samples.clamp(-1, 1), (mel.lengths - 1) * self.mel.hop_samples, self.mel.sample_rate)
+        return Waveform.from_rows(rows, self.mel.sample_rate)
 
     def _render(self, mel: Tensor, told: Callable[[], None]) -> Tensor:
         """Samples [(T - 1) * hop] of a row [T, M]."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from speechgen.audio.spectrogram import colour, corrected, corrected_frames, whiten
 from speechgen.core.protocols import Part, Progress
@@ -17,7 +16,7 @@ from speechgen.models.vocoders.wavegrad.config import WaveGradConfig, WaveGradOp
 from speechgen.models.vocoders.wavegrad.model import WaveGrad, reach_samples
 from speechgen.nn.windows import in_windows
 from speechgen.sampling.diffusion import geometric_betas, named_betas
-from speechgen.sampling.placed import sample_placed
+from speechgen.sampling.placed import render_rows, sample_placed
 
 LIMIT = 1.0
 """Full scale."""
@@ -90,13 +89,11 @@ class WaveGradGenerator:
         mel.require(self.mel)
         betas = betas_of(options, self.config)
         first = part.start if part else 0
-        rows: list[Tensor] = []
-        total = len(mel.values) * len(betas)
-        for number, (row, size) in enumerate(zip(mel.values, mel.lengths.tolist(), strict=True)):
-            report = None if progress is None else _shifted(progress, number * len(betas), total)
-            rows.append(self._render(row[None, :size], betas, options, rng, first, report))
-        samples = pad_sequence(rows, batch_first=True)  # [B, L]
-        return Waveform(samples.clamp(-1, 1), (mel.lengths - 1) * self.mel.hop_samples, self.mel.sample_rate)
+
+        def render(row: Tensor, told: Progress) -> Tensor:
+            return self._render(row, betas, options, rng, first, told)
+
+        return render_rows(mel, len(betas), render, progress)
 
     def _render(
         self,
@@ -105,12 +102,10 @@ class WaveGradGenerator:
         options: WaveGradOptions,
         rng: torch.Generator,
         first: int,
-        progress: Progress | None,
+        told: Progress,
     ) -> Tensor:
         """Samples [L] of one row [1, T, M] whose frames count from `first`."""
         hop, frames = self.mel.hop_samples, mel.shape[1] - 1
-        if frames == 0:
-            return mel.new_zeros(0)
         condition = self.network.condition(mel)
 
         def predict(noisy: Tensor, level: float, low: int, high: int) -> Tensor:
@@ -128,7 +123,7 @@ class WaveGradGenerator:
             first=first,
             temperature=options.temperature,
             limit=LIMIT if options.clamp else None,
-            progress=progress,
+            progress=told,
         )
 
         def finished(low: int, high: int) -> Tensor:
@@ -137,8 +132,3 @@ class WaveGradGenerator:
             return corrected(sound, part, self.mel, self.config.corrections)
 
         return in_windows(finished, frames, step=CHUNK_FRAMES, reach=self._last_reach, hop=hop)[0]
-
-
-def _shifted(progress: Progress, before: int, total: int) -> Progress:
-    """Progress of one row among all."""
-    return lambda done, _: progress(before + done, total)
