@@ -30,6 +30,10 @@ def load(pipeline: str = "default", device: str = "auto") -> Speaker:
     Raises:
         speechgen.core.errors.UserError: it is unknown, or its checkpoints are missing, damaged or do not fit together.
     """
+    from speechgen.core.threads import share_cores
+
+    share_cores()
+
     from speechgen.service.engine import Engine, Speaker
 
     engine = Engine(device)

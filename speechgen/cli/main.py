@@ -30,6 +30,7 @@ from speechgen.cli.train import train
 from speechgen.cli.vocode import vocode
 from speechgen.cli.voices import voices
 from speechgen.core.errors import UserError
+from speechgen.core.threads import share_cores
 
 __all__ = ["app", "main", "run"]
 
@@ -114,4 +115,5 @@ def _fail(message: str, code: int) -> int:
 
 def main() -> None:
     """Entry point of the `speechgen` command."""
+    share_cores()
     sys.exit(run(sys.argv[1:]))

@@ -11,6 +11,7 @@ Several processes: start the command under `torchrun`, which this module notices
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,8 +51,15 @@ class WarmStart:
     def report(self, source: Path) -> str:
         """One line for the user."""
         others = {"other shape": self.other_shape, "not in it": self.missing, "not used": self.unused}
-        told = "".join(f"; {why}: {', '.join(names)}" for why, names in others.items() if names)
+        told = "".join(f"; {why}: {_shortened(names)}" for why, names in others.items() if names)
         return f"started from {source}: {len(self.loaded)} tensors{told}"
+
+
+def _shortened(names: Sequence[str], most: int = 6) -> str:
+    """Few names as they are; of many, the first parts of the names and how many each has: blocks (84), norm (2)."""
+    if len(names) <= most:
+        return ", ".join(names)
+    return ", ".join(f"{part} ({count})" for part, count in Counter(name.split(".")[0] for name in names).items())
 
 
 @dataclass(frozen=True)

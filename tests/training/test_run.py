@@ -20,7 +20,7 @@ from speechgen.core.spec import ModelSpec
 from speechgen.data.batching import DataConfig
 from speechgen.training import run
 from speechgen.training.recipe import load_recipe
-from speechgen.training.run import launch, train, warm_start
+from speechgen.training.run import WarmStart, launch, train, warm_start
 from tests.training.toys import Regression, batch, batches
 
 RECIPE = """\
@@ -186,6 +186,12 @@ def test_warm_start_takes_what_fits_and_names_what_does_not(tmp_path: Path):
     assert (report.missing, report.unused) == (("1.bias",), ("old",))
     assert torch.equal(network[0].weight, torch.ones(4, 3)) and torch.equal(network[1].bias, bias)
     assert "other shape: 1.weight" in report.report(tmp_path)
+
+
+def test_warm_start_counts_what_is_too_much_to_name(tmp_path: Path):
+    many = tuple(f"blocks.{index}.weight" for index in range(12)) + ("norm.bias",)
+    report = WarmStart(loaded=("a", "b"), other_shape=(), missing=many, unused=("old",)).report(tmp_path)
+    assert report == f"started from {tmp_path}: 2 tensors; not in it: blocks (12), norm (1); not used: old"
 
 
 def test_warm_start_reaches_the_trained_and_the_averaged_weights(recipe: Path, tmp_path: Path):
