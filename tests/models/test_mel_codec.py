@@ -48,6 +48,57 @@ def test_long_codes_are_rendered_in_windows_that_join_without_a_seam(codec, monk
     torch.testing.assert_close(codec.decode(codes).samples, whole, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "sizes", [(1, 511, 700, 5000), (100,), (HOP,) * 20, (30000,)], ids=["uneven", "short first", "frames", "long"]
+)
+def test_codes_of_a_stream_are_the_codes_of_the_whole(codec, sizes):
+    audio = noise(1.5)
+    pieces = audio.samples[0].split((*sizes, audio.samples.shape[1] - sum(sizes)))
+    parts = list(codec.encode_stream(Waveform.single(piece, 24000) for piece in pieces))
+    assert len(parts) > 1
+    assert torch.equal(torch.cat([part.ids for part in parts], dim=2), codec.encode(audio).ids)
+
+
+@pytest.mark.parametrize("size", [1, 7, 60])
+def test_audio_of_streamed_codes_is_the_audio_of_the_whole(codec, size):
+    codes = codec.encode(noise(3.0))
+    pieces = [
+        CodecTokens(ids, torch.tensor([ids.shape[2]]), codec.rate, 16, codec.identity) for ids in codes.ids.split(size, dim=2)
+    ]
+    parts = [part.samples for part in codec.decode_stream(pieces)]
+    assert len(parts) > 1
+    torch.testing.assert_close(torch.cat(parts, dim=1), codec.decode(codes).samples, atol=1e-5, rtol=1e-4)
+
+
+def test_a_stream_comes_before_its_end_is_known_and_holds_no_more_than_it_needs(codec):
+    """The first code comes with the second frame of audio; ten minutes hold as little as ten seconds."""
+    asked = []
+
+    def chunks():
+        for seed in range(600):
+            asked.append(seed)
+            yield noise(HOP / 24000, seed)
+
+    stream = codec.encode_stream(chunks())
+    next(stream)
+    assert len(asked) == 2
+    longest = []
+    whole = codec._encode_row
+    codec._encode_row = lambda held, codebooks: longest.append(len(held)) or whole(held, codebooks)
+    assert sum(part.ids.shape[2] for part in codec.encode_stream(chunks())) == 600
+    assert max(longest) <= (codec.network.encoder.reach + 4) * HOP
+
+
+def test_what_cannot_be_streamed_is_told(codec):
+    with pytest.raises(ValueError, match="one row at 24000 Hz, got 1 at 16000 Hz"):
+        list(codec.encode_stream([Waveform.single(torch.zeros(100), 16000)]))
+    with pytest.raises(ValueError, match="NaN"):
+        list(codec.encode_stream([Waveform.single(torch.full((100,), torch.nan), 24000)]))
+    two = CodecTokens(torch.zeros(2, 3, 4, dtype=torch.int64), torch.tensor([4, 4]), codec.rate, 16, codec.identity)
+    with pytest.raises(ValueError, match="one row of codes, got 2"):
+        list(codec.decode_stream([two]))
+
+
 def test_codes_depend_on_no_later_frame():
     network = build("mel_codec").network
     mel = torch.randn(1, 40, 100, generator=generator(0)) - 2

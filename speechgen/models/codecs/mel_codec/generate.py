@@ -1,6 +1,8 @@
-"""The mel codec as a Codec: audio to codes and back."""
+"""The mel codec as a Codec: audio to codes and back, whole or in chunks with the same result."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +15,7 @@ from speechgen.core.checkpoint import identity
 from speechgen.core.types import CodecTokens, Waveform
 from speechgen.models.codecs.mel_codec.config import MelCodecConfig
 from speechgen.models.codecs.mel_codec.model import MelCodec
-from speechgen.nn.windows import in_windows
+from speechgen.nn.windows import as_it_comes, in_windows
 
 CHUNK_FRAMES = 2048
 """Mel frames that are rendered at once."""
@@ -41,8 +43,7 @@ class MelCodecGenerator:
         Raises:
             ValueError: the codec has not as many codebooks, or the audio is not finite.
         """
-        if codebooks is not None and not 1 <= codebooks <= self.num_codebooks:
-            raise ValueError(f"{self.identity} has {self.num_codebooks} codebooks, {codebooks} were asked for")
+        self._check_codebooks(codebooks)
         audio = resample(audio, self.sample_rate)
         if not audio.samples.isfinite().all():
             raise ValueError("the audio holds NaN or infinite samples: export it again")
@@ -62,6 +63,66 @@ class MelCodecGenerator:
         rows = [self._decode_row(ids[:, :length]) for ids, length in zip(tokens.ids, tokens.lengths.tolist(), strict=True)]
         return Waveform.from_rows(rows, self.sample_rate)
 
+    def encode_stream(self, chunks: Iterable[Waveform], codebooks: int | None = None) -> Iterator[CodecTokens]:
+        """Yield the codes of one row of audio as it comes, in chunks of any length; together they are what `encode` returns.
+
+        A code is known as soon as the mel's window around it is: 43 ms after its beginning, in the bundled codec.
+
+        Raises:
+            ValueError: a chunk is not one row at the codec's rate, or as of `encode`.
+        """
+        self._check_codebooks(codebooks)
+
+        def pieces() -> Iterator[Tensor]:
+            for chunk in chunks:
+                if chunk.rate != self.sample_rate or len(chunk.samples) != 1:
+                    raise ValueError(
+                        f"a chunk must be one row at {self.sample_rate} Hz, got {len(chunk.samples)} at {chunk.rate} Hz"
+                    )
+                if not chunk.samples.isfinite().all():
+                    raise ValueError("the audio holds NaN or infinite samples: export it again")
+                yield chunk.samples[0]
+
+        # A mel's window lies half before and half behind its frame.
+        half = -(-self.config.mel.n_fft // 2 // self.config.hop_samples)
+        behind = self.network.encoder.reach + half
+        for ids in as_it_comes(
+            lambda held: self._encode_row(held, codebooks),
+            pieces(),
+            unit=self.config.hop_samples,
+            hop=1,
+            behind=behind,
+            ahead=half,
+        ):
+            yield CodecTokens(ids[None], torch.tensor([ids.shape[1]]), self.rate, self.size, self.identity)
+
+    def decode_stream(self, chunks: Iterable[CodecTokens]) -> Iterator[Waveform]:
+        """Yield the audio of one row of codes as they come; together it is what `decode` returns.
+
+        It follows the codes at the distance that the vocoder sees ahead, 0.4 s in the bundled codec.
+
+        Raises:
+            ValueError: the codes are another codec's, or out of range, or of several rows.
+        """
+
+        def pieces() -> Iterator[Tensor]:
+            for chunk in chunks:
+                chunk.require(self.identity, self.size, self.num_codebooks)
+                if len(chunk.ids) != 1:
+                    raise ValueError(f"a chunk must be one row of codes, got {len(chunk.ids)}")
+                yield chunk.ids[0]
+
+        # One frame more on either side: at an end that is none, the frame behind the last sample is a copy.
+        ahead = -(-(self._reach + 1) // self.config.frames)
+        behind = self.network.decoder.reach + ahead
+        for samples in as_it_comes(self._decode_row, pieces(), unit=1, hop=self.config.hop_samples, behind=behind, ahead=ahead):
+            yield Waveform.single(samples, self.sample_rate)
+
+    def _check_codebooks(self, codebooks: int | None) -> None:
+        if codebooks is not None and not 1 <= codebooks <= self.num_codebooks:
+            raise ValueError(f"{self.identity} has {self.num_codebooks} codebooks, {codebooks} were asked for")
+
+    @torch.inference_mode()
     def _encode_row(self, samples: Tensor, codebooks: int | None) -> Tensor:
         """Codes [Q, T] of samples [L]."""
         frames = -(-len(samples) // self.config.hop_samples)
@@ -73,6 +134,7 @@ class MelCodecGenerator:
         wanted = frames * self.config.frames
         return self.network.quantizer.encode(self.network.encode(mel[:, :wanted]), codebooks)[0]
 
+    @torch.inference_mode()
     def _decode_row(self, codes: Tensor) -> Tensor:
         """Samples [L] of codes [Q, T]."""
         settings, size = self.config.mel, codes.shape[1] * self.config.frames
