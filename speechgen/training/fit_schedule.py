@@ -25,7 +25,7 @@ from speechgen.core.random import generator, mix
 from speechgen.core.types import Waveform
 from speechgen.data.decode import RATE, SCALE
 from speechgen.data.features import FeatureStore, find
-from speechgen.sampling.diffusion import SCHEDULES, spaced_betas
+from speechgen.sampling.diffusion import spaced_betas
 
 __all__ = ["ScheduleFit", "descend", "fit_schedule"]
 
@@ -135,17 +135,19 @@ def fit_schedule(
             distances.append((mel_spectrogram(copy, vocoder.mel).values - mel.values).abs().mean())
         return float(torch.stack(distances).mean())
 
-    fit = descend(error, _starts(loaded.config.fitted_betas, steps), progress)
+    fit = descend(error, _starts(vocoder, steps), progress)
     config = {**loaded.info.config, "fitted_betas": list(fit.betas)}
     _store(folder, loaded.info.model_copy(update={"config": config}))
     return fit
 
 
-def _starts(fitted: tuple[float, ...] | None, steps: int) -> list[tuple[float, ...]]:
-    """What generation uses now comes first."""
+def _starts(vocoder: Any, steps: int) -> list[tuple[float, ...]]:
+    """What generation uses now comes first, if it has a schedule of so many steps."""
     ready = [tuple(spaced_betas(*ends, steps, geometric=True).tolist()) for ends in STARTS]
-    now = fitted if fitted is not None and len(fitted) == steps else SCHEDULES.get(steps)
-    return [now, *ready] if now is not None else ready
+    try:
+        return [vocoder.schedule(steps), *ready]
+    except ValueError:
+        return ready
 
 
 def _clips(folders: Sequence[Path], count: int, seconds: float, seed: int) -> Iterator[Waveform]:

@@ -14,6 +14,7 @@ from speechgen.core.errors import UserError
 from speechgen.data.features import FeatureWriter
 from speechgen.models.vocoders.wavegrad.config import WaveGradOptions
 from speechgen.models.vocoders.wavegrad.generate import betas_of
+from speechgen.sampling.diffusion import SCHEDULES
 from speechgen.training.fit_schedule import LARGEST, descend, fit_schedule
 from tests.tiny import save_checkpoint, voice_like
 
@@ -67,6 +68,20 @@ def test_fitted_betas_are_kept_with_the_weights_and_used(prepared, tmp_path, cap
     assert betas_of(WaveGradOptions(steps=2), loaded.config).tolist() == list(loaded.config.fitted_betas)
     again = fit_schedule(folder, [prepared], steps=2, clips=1, seconds=0.15)
     assert again.after <= again.before
+
+
+def test_it_compares_with_what_generation_uses_now(prepared, tmp_path, monkeypatch):
+    """Of a spectral prior that is its own schedule, not the published one of so many steps."""
+    heard = []
+    monkeypatch.setattr(
+        "speechgen.training.fit_schedule.descend", lambda error, starts, progress: heard.append(starts) or exit()
+    )
+    folder = save_checkpoint(tmp_path / "model", "wavegrad")
+    with pytest.raises(SystemExit):
+        fit_schedule(folder, [prepared], steps=6, clips=1, seconds=0.15)
+    config = checkpoint.load(folder).config
+    assert config.prior == "spectral" and heard[0][0] == tuple(betas_of(WaveGradOptions(steps=6), config).tolist())
+    assert heard[0][0] != SCHEDULES[6]
 
 
 def test_what_has_no_schedule_or_no_audio_is_refused(prepared, tmp_path):

@@ -71,6 +71,14 @@ class WaveGradGenerator:
         # With the default number of steps; more of them look further, at what hardly matters.
         self.reach_frames = WaveGradOptions().steps * self._step_reach + self._last_reach
 
+    def schedule(self, steps: int) -> tuple[float, ...]:
+        """Betas of a request for so many steps.
+
+        Raises:
+            ValueError: there are none.
+        """
+        return tuple(betas_of(WaveGradOptions(steps=steps), self.config).tolist())
+
     @torch.inference_mode()
     def generate(
         self,
