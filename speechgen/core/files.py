@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and folders named after what has a slash in its name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["written_beside"]
+__all__ = ["folder_name", "written_beside"]
+
+
+def folder_name(name: str) -> str:
+    """Name of the folder for what is made by `name`, a checkpoint's name or path, maybe with options behind it."""
+    return name.strip("/").replace("/", "_").replace(", ", "-")
 
 
 @contextmanager

@@ -18,6 +18,7 @@ import numpy as np
 
 from speechgen.audio.io import read_audio, write_audio
 from speechgen.core.errors import UserError
+from speechgen.core.files import folder_name
 from speechgen.core.protocols import Progress
 from speechgen.core.types import Waveform
 from speechgen.evaluation.cepstral import ALPHA, ORDER, mel_cepstral_distortion
@@ -192,7 +193,7 @@ def evaluate_vocoders(
     for order, (name, render) in enumerate(renders.items()):
         clips = []
         for number, original in enumerate(originals, 1):
-            folder = None if save_to is None else save_to / name.strip("/").replace("/", "_")
+            folder = None if save_to is None else save_to / folder_name(name)
             try:
                 clips.append(_copy(render, original, measures, content, voice, folder))
             except UserError as error:

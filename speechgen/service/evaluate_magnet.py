@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from speechgen.audio.io import write_audio
 from speechgen.core.config import StrictModel, apply_overrides, validate
 from speechgen.core.errors import UserError
+from speechgen.core.files import folder_name
 from speechgen.core.protocols import Progress
 from speechgen.core.random import mix
 from speechgen.core.types import Waveform
@@ -229,6 +230,6 @@ def _features(audio: Waveform) -> NDArray[np.float64] | None:
 
 def _save(folder: Path | None, way: str, clip: Clip, audio: Waveform) -> None:
     if folder is not None:
-        place = folder / way.replace("/", "_").replace(", ", "-")
+        place = folder / folder_name(way)
         place.mkdir(exist_ok=True)
         write_audio(place / f"{clip.id}.wav", audio.samples[0], audio.rate)

@@ -22,6 +22,7 @@ from speechgen.core import checkpoint
 from speechgen.core.checkpoint import CheckpointInfo
 from speechgen.core.config import StrictModel, apply_overrides, validate
 from speechgen.core.errors import UserError
+from speechgen.core.files import folder_name
 from speechgen.core.protocols import AcousticCodesModel, Codec, Progress, SemanticTokenizer
 from speechgen.core.random import generator
 from speechgen.core.types import CodecTokens, SemanticTokens, Waveform
@@ -303,7 +304,7 @@ class _Listener:
     def __call__(self, name: str, heard: Sequence[Waveform]) -> SpokenCodes:
         clips = [case.clip for case in self._cases]
         if self._save_to is not None:
-            folder = self._save_to / name.replace("/", "_")
+            folder = self._save_to / folder_name(name)
             folder.mkdir(exist_ok=True)
             for clip, audio in zip(clips, heard, strict=True):
                 write_audio(folder / f"{clip.id}.wav", audio.samples[0], audio.rate)

@@ -17,6 +17,7 @@ from speechgen.audio.io import write_audio
 from speechgen.audio.quantize import dequantize, read_levels
 from speechgen.core.config import StrictModel
 from speechgen.core.errors import UserError
+from speechgen.core.files import folder_name
 from speechgen.core.protocols import AutoregressiveModel, Progress
 from speechgen.core.random import generator
 from speechgen.core.types import Waveform
@@ -101,7 +102,7 @@ def measure_waveforms(
         count: clips that each model draws.
         limit: use only the first clips of the test split; 0: all.
         seed: of what is drawn.
-        save_to: keep the generated clips in this folder.
+        save_to: keep the clips as `<model>/<seed>-<number>.wav` in this folder.
         progress: told after each model.
 
     Raises:
@@ -128,7 +129,7 @@ def measure_waveforms(
                 classifiers[model.sample_rate] = _classifier(data / "train", model)
             judge = classifiers[model.sample_rate]
             real = accuracy(judge, _heard(audio, model), digits)
-            drawn = _draw(model, Path(base).name, options, (count, seed), save_to)
+            drawn = _draw(model, options, (count, seed), None if save_to is None else save_to / folder_name(name))
             heard = recognise(judge, drawn)
             confident, counts = heard.confident, heard.counts
         bits = _mean(model.bits(audio).numpy(), audio)
@@ -158,14 +159,13 @@ def _classifier(folder: Path, model: AutoregressiveModel) -> DigitClassifier:
     return train_classifier(_heard(audio, model), [DIGITS.index(clip.text) for clip in clips], model.sample_rate)
 
 
-def _draw(
-    model: AutoregressiveModel, name: str, options: StrictModel, asked: tuple[int, int], save_to: Path | None
-) -> list[Tensor]:
+def _draw(model: AutoregressiveModel, options: StrictModel, asked: tuple[int, int], save_to: Path | None) -> list[Tensor]:
     """Generated clips [L], so many of a seed, written to files if there is a folder for them."""
     count, seed = asked
     samples = round(CLIP_SECONDS * model.sample_rate)
     drawn = model.generate(count, samples, None, options=options, rng=generator(seed, "sample")).samples
     if save_to is not None:
+        save_to.mkdir(exist_ok=True)
         for number, row in enumerate(drawn, 1):
-            write_audio(save_to / f"{name}-{seed}-{number:03}.wav", row, model.sample_rate)
+            write_audio(save_to / f"{seed}-{number:03}.wav", row, model.sample_rate)
     return list(drawn)

@@ -33,7 +33,8 @@ def test_a_model_is_measured_beside_linear_prediction_and_its_clips_are_listened
     assert (figures.quantizer, figures.rate, report.clips, report.generated) == ("mu-law", 16000, 5, 2)
     assert 7 < figures.bits < 9  # near to all levels alike
     assert 0.5 < figures.predicted < 6 and figures.real is not None and len(figures.counts) == 10
-    assert sorted(path.name for path in (tmp_path / "clips").iterdir()) == [f"tiny-waveform-0-00{n}.wav" for n in (1, 2)]
+    clips = sorted(path.relative_to(tmp_path / "clips").as_posix() for path in (tmp_path / "clips").rglob("*.wav"))
+    assert clips == [f"tiny-waveform/0-00{n}.wav" for n in (1, 2)]
     assert "| tiny-waveform | mu-law, 8 bit | 16000 |" in report.table()
     with pytest.raises(UserError, match="not a prepared corpus"):
         measure_waveforms([model], tmp_path)
