@@ -10,6 +10,7 @@ import typer
 
 from speechgen.cli.batch import fail_rows, tell_batch
 from speechgen.cli.console import FORMATS, output_path, progress_bar, use_offline, warn
+from speechgen.core.config import apply_overrides
 from speechgen.core.errors import UserError
 
 __all__ = ["music"]
@@ -29,6 +30,10 @@ def music(
     steps: Annotated[int | None, typer.Option("--steps", help="Refinement steps of the first codebook.")] = None,
     guidance: Annotated[float | None, typer.Option("--guidance", help="How strongly the prompt is followed.")] = None,
     temperature: Annotated[float | None, typer.Option("--temperature", help="Higher: more varied, riskier.")] = None,
+    more: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change another option of the model: --set rescoring=0.7; repeatable."),
+    ] = None,
     seed: Annotated[
         int | None, typer.Option("--seed", help="Same seed, same bytes. Otherwise one is chosen, and told.")
     ] = None,
@@ -47,7 +52,7 @@ def music(
     if offline:
         use_offline()
     content = {"duration": duration, "overlap": overlap, "model": model, "steps": steps, "guidance": guidance}
-    content |= {"temperature": temperature, "seed": seed}
+    content |= {"temperature": temperature, "seed": seed, "options": apply_overrides({}, more or [])}
     if prompt is not None and count == 1 and out_dir is None:
         _one({**content, "prompt": prompt}, output_path(out or Path("music"), format), device, as_json=as_json, quiet=quiet)
         return

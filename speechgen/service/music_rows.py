@@ -22,7 +22,11 @@ from speechgen.service.requests import MusicRequest
 
 __all__ = ["MOST", "prompt_rows", "read_music_rows"]
 
-COLUMNS = Columns((*MusicRequest.model_fields, "count", "out"), ("prompt",), "prompt,duration,seed,count")
+COLUMNS = Columns(
+    (*(name for name in MusicRequest.model_fields if name != "options"), "count", "out"),
+    ("prompt",),
+    "prompt,duration,seed,count",
+)
 MOST = 1000
 """Of one prompt."""
 

@@ -71,6 +71,7 @@ class MusicRequest(StrictModel):
     steps: int | None = Field(None, ge=1, le=200, description="refinement steps of the first codebook")
     guidance: float | None = Field(None, ge=0.0, le=30.0, description="how strongly the description is followed")
     temperature: float | None = Field(None, ge=0.0, le=10.0, description="how far the likeliest sound may be left")
+    options: dict[str, Any] = Field({}, description="other options of the model, by name")
     seed: int | None = Field(None, ge=0, lt=2**63, description="same seed, same bytes; chosen at random if not given")
 
     @classmethod
@@ -90,4 +91,4 @@ class MusicRequest(StrictModel):
     def model_options(self) -> dict[str, Any]:
         """What the request asks of the model, by the names of its options."""
         names = ("temperature", "steps", "guidance")
-        return {name: value for name in names if (value := getattr(self, name)) is not None}
+        return self.options | {name: value for name in names if (value := getattr(self, name)) is not None}

@@ -158,12 +158,23 @@ def test_the_command_makes_one_or_many(maker, here, capsys):
         (["--prompt", "", "-o", "a.wav"], "the prompt is empty"),
         (["--prompt", "a bell"], "no model that makes music is installed"),
         (["--prompts", "none.csv", "--out-dir", "out"], "none.csv"),
+        (["--prompt", "a bell", "--set", "rescoring", "-o", "a.wav"], "rescoring"),
     ],
 )
 def test_bad_commands_are_one_line(given, message, here, capsys):
     assert run(["music", *given]) == 2
     printed = capsys.readouterr().err
     assert message in printed and len(printed.splitlines()) == 1
+
+
+def test_any_option_of_the_model_can_be_set(here, monkeypatch, capsys):
+    monkeypatch.setenv("SPEECHGEN_HOME", str(make_music(here / "home")))
+    asked = ["music", "--prompt", "a bell", "--duration", "0.5", "--steps", "2", "--seed", "1"]
+    assert run([*asked, "-o", "plain.wav"]) == 0
+    assert run([*asked, "--set", "fine_steps=1", "--set", "scoring=prod", "-o", "set.wav"]) == 0
+    assert Path("plain.wav").read_bytes() != Path("set.wav").read_bytes()
+    assert run([*asked, "--set", "wings=2", "-o", "no.wav"]) == 2
+    assert "wings" in capsys.readouterr().err and not Path("no.wav").exists()
 
 
 @pytest.fixture
