@@ -137,6 +137,18 @@ def test_a_causal_network_goes_on_from_its_cache_as_in_one_pass():
     assert torch.equal(restore(likeliest[None], places)[..., 4:], made.ids)
 
 
+def test_what_a_request_leaves_open_is_the_models():
+    def made(options: MAGNeTOptions, **changes: object) -> Tensor:
+        model = network(**changes)
+        return MAGNeTGenerator(model, model.config).generate(SAID, 12, codes(4), options=options, rng=generator(0)).ids
+
+    wanted = made(MAGNeTOptions(temperature=0.5, guidance=2.0))
+    assert torch.equal(made(MAGNeTOptions(), temperature=0.5, guidance=2.0), wanted)
+    assert torch.equal(made(MAGNeTOptions(temperature=0.5), temperature=9.0, guidance=2.0), wanted)
+    assert torch.equal(made(MAGNeTOptions()), made(MAGNeTOptions(temperature=3.0, guidance=9.0)))
+    assert not torch.equal(made(MAGNeTOptions()), wanted)
+
+
 def test_guidance_is_what_its_formula_says_and_nothing_without_words():
     """u + w (c - u) with w = 1 + strength; without words both branches are one."""
     from speechgen.models.text_to_codes.magnet.generate import _Predictor

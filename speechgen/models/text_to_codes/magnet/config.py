@@ -30,6 +30,8 @@ class MAGNeTConfig(StrictModel):
     text_depth: int = Field(2, description="transformer blocks over the words")
     t5: str = Field("t5-base", description="the T5 that reads, if it does: a folder, or a name in the local cache")
     t5_width: int = Field(768, description="width of what it gives")
+    temperature: float = Field(3.0, ge=0, le=10, description="of sampling, where a request does not say")
+    guidance: float = Field(9.0, ge=0, le=30, description="strength of guidance, where a request does not say")
     # Differs from paper's code on purpose where False: there, padding is attended as vectors of zeros.
     attend_padding: bool = Field(False, description="whether padded words take part in attention, as in the published models")
 
@@ -74,10 +76,14 @@ class MAGNeTOptions(StrictModel):
 
     steps: int = Field(20, ge=1, le=256, description="passes for the first codebook")
     fine_steps: int = Field(10, ge=1, le=128, description="passes for each other codebook")
-    temperature: float = Field(3.0, ge=0, le=10, description="of sampling; it falls to 0 in the passes of a codebook")
+    temperature: float | None = Field(
+        None, ge=0, le=10, description="of sampling; it falls to 0 in the passes of a codebook; otherwise the model's"
+    )
     top_p: float = Field(0.9, gt=0, le=1, description="the likeliest codes are kept up to this probability together")
     top_k: int = Field(0, ge=0, description="codes kept when sampling; 0 = all")
-    guidance: float = Field(9.0, ge=0, le=30, description="strength of guidance while all is masked (a coefficient less 1)")
+    guidance: float | None = Field(
+        None, ge=0, le=30, description="strength of guidance while all is masked (a coefficient less 1); otherwise the model's"
+    )
     least_guidance: float = Field(0.0, ge=0, le=30, description="strength when nothing is masked any more")
     scoring: Literal["max", "prod"] = Field("max", description="a span is as sure as its surest frame, or as all together")
     overlapping: bool = Field(False, description="spans may begin at every frame")

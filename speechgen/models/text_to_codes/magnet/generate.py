@@ -117,8 +117,8 @@ class MAGNeTGenerator:
             free,
             span_passes(
                 [options.steps] + [options.fine_steps] * (books - 1),
-                temperature=options.temperature,
-                most_guidance=options.guidance,
+                temperature=self.config.temperature if options.temperature is None else options.temperature,
+                most_guidance=self.config.guidance if options.guidance is None else options.guidance,
                 least_guidance=options.least_guidance,
             ),
             mask_id=self.network.mask_id,
