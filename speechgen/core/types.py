@@ -198,6 +198,18 @@ class Waveform:
         """The signals [L] without what pads them."""
         return [row[:length] for row, length in zip(self.samples, self.lengths.tolist(), strict=True)]
 
+    def piece(self, rate: int) -> Tensor:
+        """Samples [L] of a piece of a stream.
+
+        Raises:
+            ValueError: it is not one row at `rate`, or not finite.
+        """
+        if self.rate != rate or len(self.samples) != 1:
+            raise ValueError(f"a chunk must be one row at {rate} Hz, got {len(self.samples)} at {self.rate} Hz")
+        if not self.samples.isfinite().all():
+            raise ValueError("the audio holds NaN or infinite samples: export it again")
+        return self.samples[0]
+
     @property
     def seconds(self) -> float:
         """Length of the longest row in seconds."""

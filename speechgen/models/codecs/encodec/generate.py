@@ -69,21 +69,14 @@ class EncodecGenerator:
         """Yield the codes of one row of audio as it comes, in chunks of any length; together they are what `encode` returns.
 
         Raises:
-            ValueError: the codec is not causal, or a chunk is not one row at its rate.
+            ValueError: the codec is not causal, or a chunk is not one row at its rate, or not finite.
         """
         self._check_causal()
         self._check_codebooks(codebooks)
 
-        def pieces() -> Iterator[Tensor]:
-            for chunk in chunks:
-                if chunk.rate != self.sample_rate or len(chunk.samples) != 1:
-                    raise ValueError(
-                        f"a chunk must be one row at {self.sample_rate} Hz, got {len(chunk.samples)} at {chunk.rate} Hz"
-                    )
-                yield self._stereo(chunk.samples[0])
-
+        pieces = (self._stereo(chunk.piece(self.sample_rate)) for chunk in chunks)
         hop = self.config.hop_samples
-        for latent in _streamed(self.network.encoder, pieces(), unit=hop, first=hop * self._first_frames):
+        for latent in _streamed(self.network.encoder, pieces, unit=hop, first=hop * self._first_frames):
             yield self._tokens(self.network.quantizer.encode(latent, codebooks))
 
     def decode_stream(self, chunks: Iterable[CodecTokens]) -> Iterator[Waveform]:

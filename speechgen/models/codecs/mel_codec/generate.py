@@ -72,23 +72,12 @@ class MelCodecGenerator:
             ValueError: a chunk is not one row at the codec's rate, or as of `encode`.
         """
         self._check_codebooks(codebooks)
-
-        def pieces() -> Iterator[Tensor]:
-            for chunk in chunks:
-                if chunk.rate != self.sample_rate or len(chunk.samples) != 1:
-                    raise ValueError(
-                        f"a chunk must be one row at {self.sample_rate} Hz, got {len(chunk.samples)} at {chunk.rate} Hz"
-                    )
-                if not chunk.samples.isfinite().all():
-                    raise ValueError("the audio holds NaN or infinite samples: export it again")
-                yield chunk.samples[0]
-
         # A mel's window lies half before and half behind its frame.
         half = -(-self.config.mel.n_fft // 2 // self.config.hop_samples)
         behind = self.network.encoder.reach + half
         for ids in as_it_comes(
             lambda held: self._encode_row(held, codebooks),
-            pieces(),
+            (chunk.piece(self.sample_rate) for chunk in chunks),
             unit=self.config.hop_samples,
             hop=1,
             behind=behind,
@@ -116,7 +105,7 @@ class MelCodecGenerator:
         ahead = -(-(self._reach + 1) // self.config.frames)
         behind = self.network.decoder.reach + ahead
         for samples in as_it_comes(self._decode_row, pieces(), unit=1, hop=self.config.hop_samples, behind=behind, ahead=ahead):
-            yield Waveform.single(samples, self.sample_rate)
+            yield Waveform.from_rows([samples], self.sample_rate)
 
     def _check_codebooks(self, codebooks: int | None) -> None:
         if codebooks is not None and not 1 <= codebooks <= self.num_codebooks:
