@@ -10,7 +10,6 @@ import typer
 
 from speechgen.cli.batch import fail_rows, tell_batch
 from speechgen.cli.console import FORMATS, output_path, progress_bar, use_offline, warn
-from speechgen.core.config import apply_overrides
 from speechgen.core.errors import UserError
 
 __all__ = ["music"]
@@ -51,6 +50,8 @@ def music(
         raise UserError("give either --prompt TEXT or --prompts FILE")
     if offline:
         use_offline()
+    from speechgen.core.config import apply_overrides
+
     content = {"duration": duration, "overlap": overlap, "model": model, "steps": steps, "guidance": guidance}
     content |= {"temperature": temperature, "seed": seed, "options": apply_overrides({}, more or [])}
     if prompt is not None and count == 1 and out_dir is None:
