@@ -32,16 +32,16 @@ print(int(statistics.median(pages[-20:]) - statistics.median(pages[10:30])))  # 
 def test_lengths_that_come_and_go_leave_no_kernels_behind(repository: Path):
     # An engine of another test has bounded the cache of this process, and of those it starts.
     environment = {name: value for name, value in os.environ.items() if not name.endswith("CACHE_CAPACITY")}
-    grown = {}
-    for kind in ("bounded", "free"):
-        told = subprocess.run(
-            [sys.executable, "-c", LENGTHS, kind],
-            cwd=repository,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=300,
-        )
-        grown[kind] = int(told.stdout)
-    assert grown["bounded"] < 0.5 * grown["free"]
+
+    def grown(kind: str) -> int:
+        """The less of two: the allocator sometimes takes a stretch more."""
+        command = [sys.executable, "-c", LENGTHS, kind]
+        told = [
+            subprocess.run(
+                command, cwd=repository, env=environment, capture_output=True, text=True, check=True, timeout=300
+            ).stdout
+            for _ in range(2)
+        ]
+        return min(map(int, told))
+
+    assert grown("bounded") < 0.5 * grown("free")
