@@ -14,8 +14,7 @@ def share_cores() -> None:
     """Let threads that wait for each other sleep soon, so that another program on their cores does not stop them.
 
     Heard by libgomp only before torch is loaded. Its own 300,000 looks last milliseconds, at each of thousands of joins as soon
-    as one thread has lost its core: a sentence of 0.3 s then takes half a minute. Whoever has set either is left
-    alone.
+    as one thread has lost its core: a sentence of 0.3 s then takes half a minute. What the user has set stays.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", SPINS)

@@ -206,9 +206,17 @@ class Waveform:
         """
         if self.rate != rate or len(self.samples) != 1:
             raise ValueError(f"a chunk must be one row at {rate} Hz, got {len(self.samples)} at {self.rate} Hz")
+        self.require_finite()
+        return self.samples[0]
+
+    def require_finite(self) -> None:
+        """Refuse samples that are none.
+
+        Raises:
+            ValueError: some are NaN or infinite.
+        """
         if not self.samples.isfinite().all():
             raise ValueError("the audio holds NaN or infinite samples: export it again")
-        return self.samples[0]
 
     @property
     def seconds(self) -> float:

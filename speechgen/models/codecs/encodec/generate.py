@@ -42,8 +42,7 @@ class EncodecGenerator:
         """
         self._check_codebooks(codebooks)
         audio = resample(audio, self.sample_rate)
-        if not audio.samples.isfinite().all():
-            raise ValueError("the audio holds NaN or infinite samples: export it again")
+        audio.require_finite()
         # Row by row: the end of a short row must not see what pads it.
         coded = [self._encode_row(row, codebooks) for row in audio.rows]
         ids = pad_sequence([codes.T for codes, _ in coded], batch_first=True).transpose(1, 2)  # [B, Q, T]

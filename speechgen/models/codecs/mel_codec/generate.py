@@ -45,8 +45,7 @@ class MelCodecGenerator:
         """
         self._check_codebooks(codebooks)
         audio = resample(audio, self.sample_rate)
-        if not audio.samples.isfinite().all():
-            raise ValueError("the audio holds NaN or infinite samples: export it again")
+        audio.require_finite()
         coded = [self._encode_row(row, codebooks) for row in audio.rows]
         ids = pad_sequence([codes.T for codes in coded], batch_first=True).transpose(1, 2)  # [B, Q, T]
         lengths = torch.tensor([codes.shape[1] for codes in coded], device=ids.device)
