@@ -30,8 +30,7 @@ def music(
     guidance: Annotated[float | None, typer.Option("--guidance", help="How strongly the prompt is followed.")] = None,
     temperature: Annotated[float | None, typer.Option("--temperature", help="Higher: more varied, riskier.")] = None,
     more: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Change another option of the model: --set rescoring=0.7; repeatable."),
+        list[str] | None, typer.Option("--set", help="Another option of the model: --set rescoring=0.7; repeatable.")
     ] = None,
     seed: Annotated[
         int | None, typer.Option("--seed", help="Same seed, same bytes. Otherwise one is chosen, and told.")
