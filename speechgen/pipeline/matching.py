@@ -1,8 +1,9 @@
-"""The last step towards a voice: what a model makes of a recording's own tokens, moved to what the recording is.
+"""The last step towards a voice: what the models make in it, moved to what its recording is.
 
-A small acoustic model leaves a little of every voice out: its room, its microphone, the weight of its formants. How much is
-seen where the truth is known, on the reference itself. The map between the two is the optimal transport between Gaussians
-(Peyré and Cuturi, 2019, "Computational Optimal Transport", remark 2.31), fitted once for a voice and applied frame by frame.
+Small models leave a little of every voice out: its room, its microphone, the weight of its formants. How much is heard when
+they say SENTENCES in the voice: their frames should have the mean and the covariance of the recording's. The map between the
+two is the optimal transport between Gaussians (Peyré and Cuturi, 2019, "Computational Optimal Transport", remark 2.31),
+fitted once for a voice and applied frame by frame.
 """
 
 from __future__ import annotations
@@ -14,8 +15,14 @@ from torch import Tensor
 
 from speechgen.core.types import Mel
 
-__all__ = ["LEAST_FRAMES", "VoiceMatch", "fit_match"]
+__all__ = ["LEAST_FRAMES", "SENTENCES", "VoiceMatch", "fit_match"]
 
+SENTENCES = (
+    "The morning light fell softly over the old stone bridge, and nobody spoke.",
+    "We should have bought fresh bread, cheese, and a few good oranges for the journey.",
+    "Why would they choose such a strange house, with its huge garden and noisy neighbours?",
+)
+"""Most sounds of English, about as often as it has them."""
 LEAST_FRAMES = 90
 """About a second: fewer frames say too little of a voice."""
 QUIET_SHARE = 0.4
@@ -49,18 +56,17 @@ class VoiceMatch:
         return VoiceMatch(self.heard.to(device), self.wanted.to(device), self.turn.to(device))
 
 
-def fit_match(made: Mel, recorded: Mel, strength: float) -> VoiceMatch | None:
-    """Return the map from the frames of `made` to those of `recorded`; None if there are too few.
+def fit_match(made: Tensor, recorded: Tensor, strength: float) -> VoiceMatch | None:
+    """Return the map from the frames that models make of a voice to those of its recording; None if there are too few.
 
     Args:
-        made: one row, the tokens of `recorded` as the model speaks them.
-        recorded: one row, a recording.
+        made: [T, M], log-mel frames of any text.
+        recorded: [U, M], of any other.
         strength: in [0, 1], how far to go; 0 is the identity.
     """
-    size = min(made.values.shape[1], recorded.values.shape[1])
-    if size < LEAST_FRAMES:
+    if min(len(made), len(recorded)) < LEAST_FRAMES:
         return None
-    (heard, spread), (wanted, aim) = (_statistics(mel.values[0, :size].double()) for mel in (made, recorded))
+    (heard, spread), (wanted, aim) = (_statistics(frames.double()) for frames in (made, recorded))
     turn = torch.lerp(torch.eye(len(heard), dtype=heard.dtype, device=heard.device), _transport(spread, aim), strength)
     return VoiceMatch(heard.float(), torch.lerp(heard, wanted, strength).float(), turn.float())
 

@@ -268,10 +268,9 @@ def load_stages(
         _check_codec(folders, infos, loaded["codec"].identity)
         return CodecStages(**loaded, mel=infos["semantic"].mel, options=options, device=device)
     if reader is None:
-        speaking = validate(options["acoustic"], config.acoustic, source)
-        return TokenStages(
-            **loaded, mel=infos["acoustic"].mel, options=options, device=device, match=config.match, acoustic_options=speaking
-        )
+        usual = {slot: validate(options[slot], getattr(config, slot), source) for slot in ("semantic", "acoustic")}
+        mel = infos["acoustic"].mel
+        return TokenStages(**loaded, mel=mel, options=options, device=device, match=config.match, usual=usual)
     if hear is None and "tokenizer" in loaded:
         hear = WordListener(loaded["tokenizer"])
     kind = TextStages if reader == "text_to_mel" else LatentStages

@@ -12,10 +12,10 @@ from speechgen.audio.spectrogram import mel_spectrogram
 from speechgen.core.config import StrictModel
 from speechgen.core.protocols import AcousticModel, SemanticModel, SemanticTokenizer, Vocoder
 from speechgen.core.random import generator
-from speechgen.core.types import Mel, MelSettings, SemanticTokens, Text, Waveform
+from speechgen.core.types import Mel, MelSettings, Text, Waveform
 from speechgen.pipeline import streaming
 from speechgen.pipeline.carriers import Options, Reference
-from speechgen.pipeline.matching import VoiceMatch, fit_match
+from speechgen.pipeline.matching import SENTENCES, VoiceMatch, fit_match
 from speechgen.pipeline.prompts import PreparedPrompt
 from speechgen.pipeline.speaking import Part, Task, render, slower
 from speechgen.text.phonemes import Phonemizer
@@ -25,7 +25,7 @@ __all__ = ["TokenStages"]
 SHARE_SEMANTIC, SHARE_ACOUSTIC = 30, 60
 """Parts of 100 that the stages take of a piece's progress."""
 MATCH_SECONDS = 12.0
-"""How much of a reference is compared with what the acoustic model makes of it."""
+"""How much of a reference is compared with what the models make in its voice."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,10 @@ class TokenStages:
     mel: MelSettings
     options: Mapping[str, type[StrictModel]]
     device: torch.device
-    acoustic_options: StrictModel
-    """Of the acoustic model, in speaking what a reference says."""
+    usual: Mapping[str, StrictModel]
+    """Options of the models by slot, in speaking what is compared with a reference."""
     match: float = 0.0
-    """How far what the acoustic model makes is moved to the statistics of the reference, in [0, 1]."""
+    """How far what the models make is moved to the statistics of the reference, in [0, 1]."""
     reads_transcripts: bool = False
     sets_duration: bool = False
 
@@ -60,18 +60,26 @@ class TokenStages:
     def reference(self, prompt: PreparedPrompt, transcript: str | None, phonemizer: Phonemizer, name: str) -> Reference:
         """Encode a recording; what it says is in its tokens."""
         audio = prompt.audio.to(self.device)
-        mel, tokens = mel_spectrogram(audio, self.mel), self.tokenizer.encode(audio)
-        return Reference(mel, audio.seconds, prompt.warnings, tokens=tokens, match=self._match(prompt.whole, mel, tokens))
+        reference = Reference(
+            mel_spectrogram(audio, self.mel), audio.seconds, prompt.warnings, tokens=self.tokenizer.encode(audio)
+        )
+        return replace(reference, match=self._match(reference, prompt.whole, phonemizer)) if self.match else reference
 
-    def _match(self, recording: Waveform, mel: Mel, tokens: SemanticTokens) -> VoiceMatch | None:
-        """Let the acoustic model speak what the recording says, and compare."""
-        if not self.match:
-            return None
-        samples = recording.samples[:, : int(MATCH_SECONDS * recording.rate)]
-        heard = Waveform.single(samples[0], recording.rate).to(self.device)
-        said, rng = self.tokenizer.encode(heard), generator(0, "match", 0, device=self.device)
-        made = self.acoustic.generate(said, mel, tokens, options=self.acoustic_options, rng=rng)
-        return fit_match(made, mel_spectrogram(heard, self.mel), self.match)
+    def _match(self, reference: Reference, recording: Waveform, phonemizer: Phonemizer) -> VoiceMatch | None:
+        """Let the models say something in the voice, and compare with all of its recording."""
+        heard = recording.samples[0, : int(MATCH_SECONDS * recording.rate)].to(self.device)
+        recorded = mel_spectrogram(Waveform.single(heard, recording.rate), self.mel)
+        made = []
+        for number, sentence in enumerate(SENTENCES):
+            ids = torch.tensor([phonemizer.vocabulary.encode(phonemizer(sentence))], device=self.device)
+            semantic, acoustic = (
+                generator(0, f"match {stage}", number, device=self.device) for stage in ("semantic", "acoustic")
+            )
+            said = self.semantic.generate(_text(ids), reference.mel, options=self.usual["semantic"], rng=semantic)
+            if said.ids.shape[1]:
+                behind = reference.mel, reference.needed_tokens
+                made.append(self.acoustic.generate(said, *behind, options=self.usual["acoustic"], rng=acoustic).values[0])
+        return fit_match(torch.cat(made), recorded.values[0], self.match) if made else None
 
     def room(self, reference: Reference, options: Options, max_characters: int) -> int:
         """The prompt leaves the same room to every text."""
@@ -121,5 +129,9 @@ class TokenStages:
 
     def _asked(self, task: Task) -> tuple[Text, Mel]:
         """What the semantic model is given."""
-        ids: Tensor = task.phonemes[None].to(self.device)
-        return Text(ids, torch.tensor([ids.shape[1]], device=ids.device)), task.voice.tempo.mel
+        return _text(task.phonemes[None].to(self.device)), task.voice.tempo.mel
+
+
+def _text(ids: Tensor) -> Text:
+    """One row of phonemes [1, S]."""
+    return Text(ids, torch.tensor([ids.shape[1]], device=ids.device))

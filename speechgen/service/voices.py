@@ -58,7 +58,8 @@ class VoiceInfo(StrictModel):
     rate: int = Field(ge=8000, le=192000, description="samples per second of the stored audio")
     pipeline: str = Field(description="what the prompt was encoded for")
     tokenizer: str | None = Field(None, description="fingerprint of the checkpoint that made the tokens")
-    acoustic: str | None = Field(None, description="fingerprint of the checkpoint that the match was fitted for")
+    semantic: str | None = Field(None, description="fingerprint of the checkpoint whose tokens the match was fitted for")
+    acoustic: str | None = Field(None, description="fingerprint of the checkpoint whose mel the match was fitted for")
     match_strength: float = Field(0.0, ge=0, le=1, description="of the match")
     token_rate: float = Field(1.0, gt=0, description="tokens per second")
     token_size: int = Field(1, gt=0, description="number of different tokens")
@@ -157,6 +158,7 @@ def _made_by(pipeline: Pipeline) -> dict[str, str | float | None]:
 
     return {
         "tokenizer": fingerprint(names.tokenizer),
+        "semantic": fingerprint(names.semantic) if strength else None,
         "acoustic": fingerprint(names.acoustic) if strength else None,
         "match_strength": strength,
     }

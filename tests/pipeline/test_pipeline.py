@@ -8,12 +8,14 @@ from dataclasses import dataclass, field, replace
 import pytest
 import torch
 
+from speechgen.audio.spectrogram import mel_spectrogram
 from speechgen.core.config import StrictModel
 from speechgen.core.errors import UserError
 from speechgen.core.random import generator
 from speechgen.core.types import Mel, MelSettings, SemanticTokens, Waveform
 from speechgen.pipeline import longform, streaming
 from speechgen.pipeline.carriers import Reference
+from speechgen.pipeline.matching import SENTENCES
 from speechgen.pipeline.pipeline import Pipeline
 from speechgen.pipeline.stages import CheckpointNames, PipelineConfig
 from speechgen.pipeline.token_stages import TokenStages
@@ -105,7 +107,7 @@ def fake() -> FakeStages:
 def pipeline(fake) -> Pipeline:
     options = dict.fromkeys(("semantic", "acoustic", "vocoder"), NoOptions)
     models = (fake, FakeSemantic(fake), FakeAcoustic(fake), FakeVocoder())
-    stages = TokenStages(*models, SETTINGS, options, torch.device("cpu"), NoOptions())
+    stages = TokenStages(*models, SETTINGS, options, torch.device("cpu"), dict.fromkeys(options, NoOptions()))
     names = CheckpointNames(tokenizer="t", semantic="s", acoustic="a", vocoder="v")
     return Pipeline(stages, PipelineConfig(checkpoints=names, max_characters=200))
 
@@ -131,6 +133,25 @@ def test_each_piece_and_stage_draws_from_its_own_stream_of_the_seed(pipeline, re
     fake.drawn["semantic"].clear()
     speak(pipeline, reference, "One sentence here. " * 30, seed=2)
     assert not set(fake.drawn["semantic"]) & set(first["semantic"])
+
+
+def test_a_voice_is_moved_by_what_the_models_say_in_it(pipeline, fake):
+    recording = Waveform.single(voice_like(2.0), RATE)
+    assert pipeline.reference(recording).match is None and not fake.spoken
+    moving = Pipeline(replace(pipeline.stages, match=1.0), pipeline.config)
+    fake.tones.extend([0.1, 0.2, 0.4])
+    match = moving.reference(recording).match
+    phonemizer = pipeline.prepare("en-us")
+    assert fake.spoken == [phonemizer.vocabulary.encode(phonemizer(sentence)) for sentence in SENTENCES]
+    assert 0.2 < match.heard.mean() < 0.4  # the quietest frames do not count
+    mel = mel_spectrogram(recording, SETTINGS).values[0]
+    assert mel.mean() < match.wanted.mean() < mel.max()
+
+
+def test_a_voice_in_which_nothing_is_said_is_not_moved(pipeline, fake):
+    fake.empty = True
+    moving = Pipeline(replace(pipeline.stages, match=1.0), pipeline.config)
+    assert moving.reference(Waveform.single(voice_like(2.0), RATE)).match is None
 
 
 def test_twenty_thousand_characters_without_punctuation_are_spoken_in_pieces(pipeline, reference, fake):

@@ -165,7 +165,7 @@ def test_a_stored_voice_keeps_how_its_sound_is_moved_and_for_which_checkpoint(ho
     assert not torch.equal(plain.samples, direct.samples)
     voices.add(Engine("cpu"), "anna", recording, "moving")
     info = voices.read_stored(home / "voices" / "anna.safetensors").info
-    assert info.match_strength == 0.5 and info.acoustic
+    assert info.match_strength == 0.5 and info.semantic and info.acoustic
     encode, encoded = Pipeline.reference, []
     monkeypatch.setattr(Pipeline, "reference", lambda *a, **options: encoded.append(1) or encode(*a, **options))
     assert torch.equal(speak(Engine("cpu"), voice="anna", pipeline="moving").samples, direct.samples) and not encoded
