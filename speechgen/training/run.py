@@ -11,6 +11,7 @@ Several processes: start the command under `torchrun`, which this module notices
 from __future__ import annotations
 
 import os
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -153,6 +154,8 @@ def launch(device: str, precision: Literal["32-true", "bf16-mixed"]) -> Fabric:
         raise UserError(f"unknown device {device!r}: allowed: auto, cpu, cuda, cuda:<index>")
     if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
         raise UserError(f"device {device!r} is not there: {torch.cuda.device_count()} CUDA devices found; use --device cpu")
+    if precision == "bf16-mixed":  # that norms of bfloat16 have weights of float32 is what is meant
+        warnings.filterwarnings("ignore", message="Mismatch dtype between input and weight")
     accelerator = kind if kind != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world > 1:
