@@ -10,8 +10,10 @@ from torch import Tensor
 __all__ = ["SpeechSpan", "latest_pause", "speech_span"]
 
 FRAME_SECONDS = 0.01
-RANGE_DB = 35.0
-"""Frames this far below the loudest tenth of the frames count as silence."""
+RANGE_DB = (28.0, 35.0)
+"""Frames this far below the loudest tenth count as silence: the more, the quieter it is between the words."""
+FLOOR_DB = 6.0
+"""How far noise rises above its level: the quietest tenth."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,13 @@ def _levels(samples: Tensor, rate: int) -> tuple[Tensor, int]:
 def speech_span(samples: Tensor, rate: int) -> SpeechSpan:
     """Return where the active part of `samples [L]` lies.
 
-    A frame is active within RANGE_DB of the loud frames and above -65 dB of full scale; a click of one frame is not speech.
+    A frame is active within RANGE_DB of the loud frames, above the noise and above -65 dB of full scale; a click of one frame
+    is not speech.
     """
     levels, size = _levels(samples, rate)
-    threshold = max(float(torch.quantile(levels, 0.9)) - RANGE_DB, -65.0)
-    active = levels > threshold
+    quiet, loud = torch.quantile(levels, levels.new_tensor([0.1, 0.9])).tolist()
+    least, most = RANGE_DB
+    active = levels > max(min(max(quiet + FLOOR_DB, loud - most), loud - least), -65.0)
     if active.numel() > 2:
         active = active & (torch.roll(active, 1) | torch.roll(active, -1))
     places = active.nonzero().flatten()

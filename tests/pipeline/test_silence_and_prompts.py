@@ -23,6 +23,21 @@ def test_speech_span_is_the_tone_between_two_silences():
     assert abs(span.stop - RATE * 3 // 2) <= RATE // 100
 
 
+@pytest.mark.parametrize("below_db", [30, 45, 80])
+def test_speech_span_is_the_speech_between_noises(below_db):
+    tone = 0.1 * torch.sin(torch.arange(RATE) * 0.1)
+    noise = 0.07 * 10 ** (-below_db / 20) * torch.randn(5 * RATE // 2, generator=torch.Generator().manual_seed(0))
+    span = speech_span(noise + torch.cat([torch.zeros(RATE // 2), tone, torch.zeros(RATE)]), RATE)
+    assert abs(span.start - RATE // 2) <= RATE // 100
+    assert abs(span.stop - RATE * 3 // 2) <= RATE // 100
+
+
+def test_quiet_sounds_at_the_edges_of_a_recording_without_pauses_are_speech():
+    loud, soft = (level * torch.sin(torch.arange(RATE // 10) * 0.1) for level in (0.1, 0.1 * 10 ** (-26 / 20)))
+    span = speech_span(torch.cat([soft, *[loud] * 8, soft]), RATE)
+    assert (span.start, span.stop) == (0, RATE)
+
+
 def test_speech_span_ignores_a_click_and_is_empty_for_silence():
     samples = torch.zeros(RATE)
     samples[100] = 0.9
