@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torchaudio.functional import highpass_biquad
 
 __all__ = ["SpeechSpan", "latest_pause", "speech_span"]
 
@@ -14,6 +15,8 @@ RANGE_DB = (28.0, 35.0)
 """Frames this far below the loudest tenth count as silence: the more, the quieter it is between the words."""
 FLOOR_DB = 6.0
 """How far noise rises above its level: the quietest tenth."""
+LOWEST_HZ = 80.0
+"""Rooms and hands rumble below."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,9 @@ def _levels(samples: Tensor, rate: int) -> tuple[Tensor, int]:
     size = max(1, int(FRAME_SECONDS * rate))
     if samples.shape[-1] < size:
         return samples.new_full((1,), -120.0), size
-    power = samples.float().unfold(-1, size, size).square().mean(-1)
+    heard = samples.float()
+    frames = torch.stack([heard, highpass_biquad(heard, rate, LOWEST_HZ)]).unfold(-1, size, size)
+    power = frames.square().mean(-1).amin(0)  # the filter rings behind a click
     return 10 * torch.log10(power.clamp(min=1e-12)), size
 
 

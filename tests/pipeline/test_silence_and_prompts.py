@@ -32,6 +32,15 @@ def test_speech_span_is_the_speech_between_noises(below_db):
     assert abs(span.stop - RATE * 3 // 2) <= RATE // 100
 
 
+def test_rumble_is_not_speech():
+    time = torch.arange(5 * RATE // 2) / RATE
+    rumble = 0.02 * torch.sin(2 * torch.pi * 25 * time)
+    tone = 0.1 * torch.sin(2 * torch.pi * 400 * time) * ((time >= 0.5) & (time < 1.5))
+    span = speech_span(rumble + tone, RATE)
+    assert abs(span.start - RATE // 2) <= RATE // 50
+    assert abs(span.stop - RATE * 3 // 2) <= RATE // 50
+
+
 def test_quiet_sounds_at_the_edges_of_a_recording_without_pauses_are_speech():
     loud, soft = (level * torch.sin(torch.arange(RATE // 10) * 0.1) for level in (0.1, 0.1 * 10 ** (-26 / 20)))
     span = speech_span(torch.cat([soft, *[loud] * 8, soft]), RATE)
