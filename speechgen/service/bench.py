@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import wraps
+from typing import Any
 
 import torch
 from torch import nn
@@ -19,6 +21,7 @@ from speechgen.core.errors import UserError
 from speechgen.core.protocols import Progress
 from speechgen.evaluation.speed import Percentiles, peak_memory_bytes, percentiles, real_time_factor
 from speechgen.pipeline.speaking import Stages
+from speechgen.service import voices
 from speechgen.service.engine import Engine
 from speechgen.service.machine import describe, now, using_threads
 from speechgen.service.peers import load_transformers, time_vits
@@ -29,7 +32,7 @@ __all__ = ["COMPARISONS", "TEXT", "BenchReport", "Comparison", "Speed", "bench_s
 
 TEXT = "The kitchen window looks out on a quiet garden, and the cat watches the birds."
 COMPARISONS = ("vits",)
-TIMED = {"tokenizer": "encode"}
+TIMED = {"tokenizer": "encode", "codec": "decode", "autoencoder": "decode", "text_to_latents": "stream"}
 """Slot of the pipeline -> method that is timed, where it is not `generate`."""
 
 
@@ -70,7 +73,7 @@ class BenchReport:
         runs: see texts.
         speed: of the pipeline, warm.
         load_seconds: reading the checkpoints and the phonemizer.
-        reference_seconds: encoding the voice, which the engine does once; 0 for a stored voice.
+        reference_seconds: encoding the voice, which the engine does once; next to nothing for a stored voice.
         stages: median seconds of each stage for one text; "rest" is everything else.
         first_audio_seconds: from the request to the first sound of a stream, warm.
         peak_memory_mb: largest resident set of the process, before the comparison was loaded.
@@ -156,7 +159,10 @@ def _measure(
     with _timed(stages, engine.device) as spent:
         first = engine.synthesize(warm_up)
     load_seconds = time.perf_counter() - started - first.synthesis_seconds  # with the phonemizer
-    reference_seconds = spent.get("tokenizer", 0.0)
+    source = voices.read_source(warm_up.ref, warm_up.voice)
+    started = now(engine.device)
+    voices.encode(source, engine.load(warm_up.pipeline), warm_up.ref_text)
+    reference_seconds = now(engine.device) - started
     _first_sound(engine, warm_up)
     results: list[SynthesisResult] = []
     firsts: list[float] = []
@@ -223,9 +229,27 @@ def _timed(stages: Stages, device: torch.device) -> Iterator[dict[str, float]]:
         finally:
             spent[name] += now(device) - started
 
+    def timed(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(method)
+        def run(*args: Any, **options: Any) -> Any:
+            with clock(name):
+                made = method(*args, **options)
+            return parts(name, made) if isinstance(made, Iterator) else made
+
+        return run
+
+    def parts(name: str, made: Iterator[Any]) -> Iterator[Any]:
+        end = object()
+        while True:
+            with clock(name):
+                part = next(made, end)
+            if part is end:
+                return
+            yield part
+
     methods = [(name, stage, TIMED.get(name, "generate")) for name, stage in stages.models.items()]
     for name, stage, method in methods:
-        setattr(stage, method, clock(name)(getattr(stage, method)))  # hides the method of the class
+        setattr(stage, method, timed(name, getattr(stage, method)))  # hides the method of the class
     try:
         yield spent
     finally:

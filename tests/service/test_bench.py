@@ -9,6 +9,7 @@ from speechgen.core.errors import UserError
 from speechgen.service import bench, peers
 from speechgen.service.engine import Engine
 from speechgen.service.requests import SynthesisRequest
+from tests.tiny import write_codes
 
 TEXTS = ("Hello there.", "A quiet garden is not far from here.")
 
@@ -54,6 +55,20 @@ def test_the_same_work_is_timed_that_the_engine_does(engine, requests, monkeypat
     with bench._timed(stages, torch.device("cpu")) as spent:
         engine.synthesize(requests[0].model_copy(update={"seed": 0}))
         assert spent == {"tokenizer": 1.0, "semantic": 1.0, "acoustic": 1.0, "vocoder": 1.0}
+
+
+@pytest.mark.parametrize("pipeline", ["ditar", "ardit"])
+def test_stages_of_latents_are_timed_while_they_give_part_after_part(latent_home, pipeline):
+    asked = SynthesisRequest.checked({"text": TEXTS[0], "pipeline": pipeline})
+    report = bench.bench_synthesis(Engine("cpu"), [asked], runs=1)
+    assert set(report.stages) == {"text_to_latents", "autoencoder", "vocoder", "rest"}
+    assert report.stages["text_to_latents"] > report.stages["rest"] and all(value > 0 for value in report.stages.values())
+
+
+def test_a_stage_that_makes_codes_is_timed(home):
+    write_codes(home, "coded")
+    report = bench.bench_synthesis(Engine("cpu"), [SynthesisRequest.checked({"text": TEXTS[0], "pipeline": "coded"})], runs=1)
+    assert set(report.stages) == {"semantic", "acoustic", "codec", "rest"} and report.stages["codec"] > 0
 
 
 def test_measuring_leaves_stages_threads_and_sound_as_they_were(engine, requests):
