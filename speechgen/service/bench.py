@@ -11,14 +11,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import wraps
 from typing import Any
 
 import torch
 from torch import nn
 
+from speechgen.core.config import StrictModel
 from speechgen.core.errors import UserError
-from speechgen.core.protocols import Progress
+from speechgen.core.protocols import LatentPart, Progress
+from speechgen.core.types import Latents, Text
 from speechgen.evaluation.speed import Percentiles, peak_memory_bytes, percentiles, real_time_factor
 from speechgen.pipeline.speaking import Stages
 from speechgen.service import voices
@@ -230,22 +231,18 @@ def _timed(stages: Stages, device: torch.device) -> Iterator[dict[str, float]]:
             spent[name] += now(device) - started
 
     def timed(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
-        @wraps(method)
-        def run(*args: Any, **options: Any) -> Any:
-            with clock(name):
-                made = method(*args, **options)
-            return parts(name, made) if isinstance(made, Iterator) else made
+        def stream(
+            text: Text, prompt: Latents, prompt_text: Text, *, count: int, options: StrictModel, rng: torch.Generator
+        ) -> Iterator[LatentPart]:
+            made = method(text, prompt, prompt_text, count=count, options=options, rng=rng)
+            while True:
+                with clock(name):
+                    part = next(made, None)
+                if part is None:
+                    return
+                yield part
 
-        return run
-
-    def parts(name: str, made: Iterator[Any]) -> Iterator[Any]:
-        end = object()
-        while True:
-            with clock(name):
-                part = next(made, end)
-            if part is end:
-                return
-            yield part
+        return stream if name == "text_to_latents" else clock(name)(method)
 
     methods = [(name, stage, TIMED.get(name, "generate")) for name, stage in stages.models.items()]
     for name, stage, method in methods:
