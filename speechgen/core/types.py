@@ -66,6 +66,12 @@ class Text:
     ids: Tensor
     lengths: Tensor
 
+    @classmethod
+    def single(cls, ids: Sequence[int] | Tensor, device: torch.device | str = "cpu") -> Text:
+        """One row of ids [S]."""
+        row = torch.as_tensor(ids, dtype=torch.int64, device=device)
+        return cls(row[None], torch.tensor([len(row)], device=device))
+
 
 @dataclass(frozen=True)
 class SemanticTokens:

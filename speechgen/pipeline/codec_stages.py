@@ -117,9 +117,8 @@ class CodecStages:
         """All codes of a piece are made at once: there is nothing to hand on before."""
 
     def _tokens(self, task: Task) -> SemanticTokens:
-        ids: Tensor = task.phonemes[None].to(self.device)
         return self.semantic.generate(
-            Text(ids, torch.tensor([ids.shape[1]], device=ids.device)),
+            Text.single(task.phonemes, self.device),
             task.voice.tempo.mel,
             options=slower(task.options, "semantic"),
             rng=task.rng("semantic", self.device),

@@ -255,7 +255,7 @@ class Editor:
         """How well the sound says its text, the words around included where they are known."""
         change = gap.change
         words = [*(word.text for word in change.before), change.text, *(word for word, _ in change.behind)]
-        symbols = torch.tensor(self._phonemizer.vocabulary.encode(self._phonemizer(" ".join(words))))
+        symbols = torch.tensor(self._phonemizer.ids(" ".join(words)))
         heard = sound if len(words) > 1 else inside
         if len(heard) < LEAST_SECONDS * gap.audio.rate:
             return -math.inf

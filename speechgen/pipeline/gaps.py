@@ -168,8 +168,7 @@ class TokenFiller:
         return made.ids.shape[1] if made.durations is None else int(made.durations[0, chosen.start : chosen.stop].sum())
 
     def _text(self, symbols: list[str]) -> Text:
-        ids = torch.tensor([self._phonemizer.vocabulary.encode(symbols)], device=self._stages.device)
-        return Text(ids, torch.tensor([ids.shape[1]], device=ids.device))
+        return Text.single(self._phonemizer.vocabulary.encode(symbols), self._stages.device)
 
 
 def _count(text: str, phonemizer: Phonemizer) -> int:

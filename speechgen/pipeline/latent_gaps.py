@@ -89,8 +89,7 @@ class LatentFiller:
         return phones_in(self._text(text).ids[0])
 
     def _text(self, text: str) -> Text:
-        ids = torch.tensor([self._phonemizer.vocabulary.encode(self._phonemizer(text))], device=self._stages.device)
-        return Text(ids, torch.tensor([ids.shape[1]], device=ids.device))
+        return Text.single(self._phonemizer.ids(text), self._stages.device)
 
 
 def _latents(values: Tensor, rate: float) -> Latents:

@@ -90,7 +90,7 @@ class LatentStages:
         text, notes = told_text(prompt, transcript, name, tokenizer=self.tokenizer, hear=self.hear, phonemizer=phonemizer)
         if not text:
             raise UserError(f"no word is known of what {name} says: give its text by --ref-text")
-        symbols = torch.tensor(phonemizer.vocabulary.encode(phonemizer(text)))
+        symbols = torch.tensor(phonemizer.ids(text))
         fit = None if self.tokenizer is None else self.tokenizer.fit(audio, symbols)
         if fit is not None and fit < POOR_FIT:
             notes.append(f"{name} does not seem to say {text!r} (log probability by phone {fit:.1f}): check its text")
@@ -126,13 +126,13 @@ class LatentStages:
 
     def _parts(self, task: Task, options: StrictModel) -> Iterator[LatentPart]:
         """What the model makes of a piece."""
-        timbre, text = task.voice.timbre, _row(task.phonemes, self.device)
+        timbre, text = task.voice.timbre, Text.single(task.phonemes, self.device)
         if task.seconds is not None and hasattr(options, "speed"):
             options = options.model_copy(update={"speed": 1.0})
         return self.text_to_latents.stream(
             text,
             self.autoencoder.encode(timbre.mel),
-            _row(torch.zeros(0, dtype=torch.long) if timbre.symbols is None else timbre.symbols, self.device),
+            Text.single([] if timbre.symbols is None else timbre.symbols, self.device),
             count=self.expected(task),
             options=options,
             rng=task.rng("text_to_latents", self.device),
@@ -170,10 +170,6 @@ def phones_in(symbols: Tensor) -> int:
 def pace_of(phones: float | None, seconds: float) -> float | None:
     """Phones a second, within what people speak; None if it is not known."""
     return None if not phones else min(PACE_LIMITS[1], max(PACE_LIMITS[0], phones / seconds))
-
-
-def _row(symbols: Tensor, device: torch.device) -> Text:
-    return Text(symbols[None].to(device), torch.tensor([len(symbols)], device=device))
 
 
 def _size(values: Tensor) -> Tensor:

@@ -197,7 +197,7 @@ class Pipeline:
         tasks = [
             Task(
                 piece=replace(piece, index=number),
-                phonemes=torch.tensor(phonemizer.vocabulary.encode(phonemizer(piece.text))),
+                phonemes=torch.tensor(phonemizer.ids(piece.text)),
                 voice=Voice(reference, reference),
                 seed=seed,
                 options=options,
@@ -258,7 +258,7 @@ class Pipeline:
         for piece in pieces[first_piece:]:
             report = _reporter(progress, piece, len(pieces))
             try:
-                phonemes = torch.tensor(phonemizer.vocabulary.encode(phonemizer(piece.text)))  # [S]
+                phonemes = torch.tensor(phonemizer.ids(piece.text))  # [S]
             except UserError as error:
                 if "[[" in piece.text:  # written on purpose: not to be passed over
                     raise

@@ -103,9 +103,9 @@ class TextStages:
         if not text.ids:
             return Part(torch.zeros(0))
         mel = self.text_to_mel.generate(
-            _row(text.ids, device),
+            Text.single(text.ids, device),
             reference.mel,
-            _row(said.ids, device),
+            Text.single(said.ids, device),
             frames=self._frames(task, text),
             options=slower(task.options, "text_to_mel"),
             rng=task.rng("text_to_mel", device),
@@ -127,7 +127,3 @@ class TextStages:
 
     def spans(self, task: Task) -> None:
         """All frames of a piece are made at once: there is nothing to hand on before."""
-
-
-def _row(ids: tuple[int, ...], device: torch.device) -> Text:
-    return Text(torch.tensor([ids], dtype=torch.long, device=device), torch.tensor([len(ids)], device=device))

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
 
 from speechgen.audio.spectrogram import mel_spectrogram
 from speechgen.core.config import StrictModel
@@ -71,11 +70,11 @@ class TokenStages:
         recorded = mel_spectrogram(Waveform.single(heard, recording.rate), self.mel)
         made = []
         for number, sentence in enumerate(SENTENCES):
-            ids = torch.tensor([phonemizer.vocabulary.encode(phonemizer(sentence))], device=self.device)
+            text = Text.single(phonemizer.ids(sentence), self.device)
             semantic, acoustic = (
                 generator(0, f"match {stage}", number, device=self.device) for stage in ("semantic", "acoustic")
             )
-            said = self.semantic.generate(_text(ids), reference.mel, options=self.usual["semantic"], rng=semantic)
+            said = self.semantic.generate(text, reference.mel, options=self.usual["semantic"], rng=semantic)
             if said.ids.shape[1]:
                 behind = reference.mel, reference.needed_tokens
                 made.append(self.acoustic.generate(said, *behind, options=self.usual["acoustic"], rng=acoustic).values[0])
@@ -129,9 +128,4 @@ class TokenStages:
 
     def _asked(self, task: Task) -> tuple[Text, Mel]:
         """What the semantic model is given."""
-        return _text(task.phonemes[None].to(self.device)), task.voice.tempo.mel
-
-
-def _text(ids: Tensor) -> Text:
-    """One row of phonemes [1, S]."""
-    return Text(ids, torch.tensor([ids.shape[1]], device=ids.device))
+        return Text.single(task.phonemes, self.device), task.voice.tempo.mel

@@ -35,7 +35,7 @@ class LatentSpeakers:
         reference = self.voices[index % len(self.voices)]
         return Task(
             piece=Piece(text, index, 0.0),
-            phonemes=torch.tensor(self.phonemizer.vocabulary.encode(self.phonemizer(text))),
+            phonemes=torch.tensor(self.phonemizer.ids(text)),
             voice=Voice(reference, reference),
             seed=seed,
             options=self.options,

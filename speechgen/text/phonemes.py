@@ -92,6 +92,14 @@ class Phonemizer:
             raise UserError(f"nothing to speak in {_excerpt(text)}: give text with at least one letter or digit")
         return [START, *_tidy_gaps(symbols), END]
 
+    def ids(self, text: str) -> list[int]:
+        """Return the ids of the symbols of `text`, as the vocabulary numbers them.
+
+        Raises:
+            UserError: as for the symbols.
+        """
+        return self.vocabulary.encode(self(text))
+
     def batch(self, texts: Sequence[str]) -> list[list[str]]:
         """Return the symbols of each text.
 
