@@ -83,7 +83,7 @@ class ConformerBlock(nn.Module):
         super().__init__()
         self.ff_in = self._feed_forward(width, ff_multiple, dropout)
         self.attention_norm = nn.LayerNorm(width)
-        self.attention = SelfAttention(width, num_heads, dropout)
+        self.attention = SelfAttention(width, num_heads)
         self.convolution_norm = nn.LayerNorm(width)
         self.convolution = ConvolutionModule(width, kernel, causal=causal)
         self.ff_out = self._feed_forward(width, ff_multiple, dropout)

@@ -301,9 +301,15 @@ def _convolve(u: Tensor, kernels: Tensor) -> Tensor:
     The second kernel looks back from the future: its entry l weighs the sample l + 1 ahead.
     """
     length = u.shape[-1]
-    size = length + kernels.shape[-1]
-    kernel = nn.functional.pad(kernels[0], (0, length))
+    size = _fast_size(length + kernels.shape[-1])
+    kernel = nn.functional.pad(kernels[0], (0, size - kernels.shape[-1]))
     if len(kernels) == 2:
-        kernel = kernel + nn.functional.pad(kernels[1].flip(-1), (length, 0))
+        kernel = kernel + nn.functional.pad(kernels[1].flip(-1), (size - kernels.shape[-1], 0))
     spectrum = torch.fft.rfft(u, n=size) * torch.fft.rfft(kernel, n=size)
     return torch.fft.irfft(spectrum, n=size)[..., :length]
+
+
+def _fast_size(least: int) -> int:
+    """8 to 16 times a power of two, at least `least`: with a large prime in its size an FFT takes five times as long."""
+    block = 1 << max(0, least.bit_length() - 4)
+    return -(-least // block) * block

@@ -44,7 +44,7 @@ class TransformerBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.attention_norm = nn.RMSNorm(width)
-        self.attention = SelfAttention(width, num_heads, dropout, rotary_heads=rotary_heads)
+        self.attention = SelfAttention(width, num_heads, rotary_heads=rotary_heads)
         self.ff_norm = nn.RMSNorm(width)
         self.ff = feed_forward(width, ff_multiple, dropout, gelu)
         self.dropout = nn.Dropout(dropout)
@@ -95,7 +95,7 @@ class DiTBlock(nn.Module):
         super().__init__()
         self.modulation = nn.Linear(width, 6 * width)
         self.norm = nn.LayerNorm(width, eps=1e-6, elementwise_affine=False)
-        self.attention = SelfAttention(width, num_heads, dropout, rotary_heads=rotary_heads)
+        self.attention = SelfAttention(width, num_heads, rotary_heads=rotary_heads)
         self.ff = feed_forward(width, ff_multiple, dropout, gelu)
         self.dropout = nn.Dropout(dropout)
         nn.init.zeros_(self.modulation.weight)
