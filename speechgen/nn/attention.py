@@ -40,21 +40,17 @@ class SelfAttention(nn.Module):
         Returns:
             [B, T, D]; values at padded positions are unspecified.
         """
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)  # each [B, H, T, D/H]
-        angles = angles if angles.dim() == 2 else angles[:, None]
-        k = self._rotated(k, angles)
+        qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)  # [3, B, H, T, D/H]
+        q, k = self._rotated(qkv[:2], angles if angles.dim() == 2 else angles[:, None])
+        v = qkv[2]
         if cache is not None:
             k, v = cache.extend(k, v)
-        mixed = F.scaled_dot_product_attention(
-            self._rotated(q, angles),
-            k,
-            v,
-            attn_mask=valid[:, None, None, :] if valid.dim() == 2 else valid[:, None],
-        )
+        mask = valid[:, None, None, :] if valid.dim() == 2 else valid[:, None]
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         mapped: Tensor = self.out(mixed.transpose(1, 2).flatten(2))  # [B, T, D]
         return mapped
 
     def _rotated(self, x: Tensor, angles: Tensor) -> Tensor:
         if self.rotary_heads == self.num_heads:
             return rotate(x, angles)
-        return torch.cat((rotate(x[:, : self.rotary_heads], angles), x[:, self.rotary_heads :]), dim=1)
+        return torch.cat((rotate(x[:, :, : self.rotary_heads], angles), x[:, :, self.rotary_heads :]), dim=2)

