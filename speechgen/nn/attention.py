@@ -40,9 +40,9 @@ class SelfAttention(nn.Module):
         Returns:
             [B, T, D]; values at padded positions are unspecified.
         """
-        qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)  # [3, B, H, T, D/H]
-        q, k = self._rotated(qkv[:2], angles if angles.dim() == 2 else angles[:, None])
-        v = qkv[2]
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)  # each [B, H, T, D/H]
+        angles = angles if angles.dim() == 2 else angles[:, None]
+        q, k = self._rotated(q, angles), self._rotated(k, angles)
         if cache is not None:
             k, v = cache.extend(k, v)
         mask = valid[:, None, None, :] if valid.dim() == 2 else valid[:, None]
@@ -53,4 +53,4 @@ class SelfAttention(nn.Module):
     def _rotated(self, x: Tensor, angles: Tensor) -> Tensor:
         if self.rotary_heads == self.num_heads:
             return rotate(x, angles)
-        return torch.cat((rotate(x[:, :, : self.rotary_heads], angles), x[:, :, self.rotary_heads :]), dim=2)
+        return torch.cat((rotate(x[:, : self.rotary_heads], angles), x[:, self.rotary_heads :]), dim=1)

@@ -24,7 +24,7 @@ def angles_at(positions: Tensor, head_width: int, base: float = 10000.0) -> Tens
 
 
 def rotate(x: Tensor, angles: Tensor) -> Tensor:
-    """Rotate each feature pair of `x [..., B, H, T, head_width]` by `angles` [T, head_width / 2] or [B, 1, T, ...]; keeps dtype."""
+    """Rotate each feature pair of `x [B, H, T, head_width]` by `angles` [T, head_width / 2] or [B, 1, T, ...]; keeps dtype."""
     pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
     turned = pairs * torch.polar(torch.ones_like(angles), angles)  # a third of the time of four products of halves
     return torch.view_as_real(turned).flatten(-2).to(x.dtype)
