@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -393,6 +393,17 @@ class Codec(Protocol):
 
     def decode(self, tokens: CodecTokens) -> Waveform:
         """Return the audio of codes, of all codebooks or of the first few."""
+        ...
+
+
+@runtime_checkable
+class MelCoder(Protocol):
+    """A codec whose codes are those of a mel, which any vocoder of that mel can render."""
+
+    mel: MelSettings
+
+    def decode_mel(self, tokens: CodecTokens) -> Mel:
+        """Return the mel of codes, of all codebooks or of the first few: a whole number of frames for each code."""
         ...
 
 

@@ -8,7 +8,7 @@ on as the latents come: the autoencoder sees nothing ahead.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ from speechgen.core.types import Latents, Mel, MelSettings, Text
 from speechgen.pipeline.carriers import Options, Reference
 from speechgen.pipeline.hearing import Hear, count_phones, told_text
 from speechgen.pipeline.prompts import PreparedPrompt
-from speechgen.pipeline.speaking import Part, Task, render, slower
+from speechgen.pipeline.speaking import Part, Task, fit_voice, render, slower
 from speechgen.pipeline.streaming import VocoderStream
 from speechgen.text.phonemes import Phonemizer
 from speechgen.text.vocabulary import ENGLISH
@@ -42,6 +42,8 @@ class LatentStages:
     """A model that makes latents, the autoencoder that decodes them, a vocoder; see `speaking.Stages` for what they promise.
 
     Attributes:
+        usual: with these the models speak what is compared with a reference.
+        match: how far the mel is moved to the statistics of the reference, in [0, 1].
         tokenizer: hears how fast a reference speaks, tells candidates apart, finds words for editing; may be missing.
         hear: writes down what a reference says; None if nobody can.
     """
@@ -52,6 +54,8 @@ class LatentStages:
     mel: MelSettings
     options: Mapping[str, type[StrictModel]]
     device: torch.device
+    usual: Options
+    match: float = 0.0
     tokenizer: SemanticTokenizer | None = None
     hear: Hear | None = None
 
@@ -86,7 +90,8 @@ class LatentStages:
         mel = mel_spectrogram(audio, self.mel)
         if not self.reads_transcripts:
             heard = None if self.tokenizer is None else count_phones(self.tokenizer, audio)
-            return Reference(mel, audio.seconds, tuple(warnings), pace=pace_of(heard, audio.seconds))
+            reference = Reference(mel, audio.seconds, tuple(warnings), pace=pace_of(heard, audio.seconds))
+            return self._fitted(reference, prompt, phonemizer)
         text, notes = told_text(prompt, transcript, name, tokenizer=self.tokenizer, hear=self.hear, phonemizer=phonemizer)
         if not text:
             raise UserError(f"no word is known of what {name} says: give its text by --ref-text")
@@ -95,7 +100,15 @@ class LatentStages:
         if fit is not None and fit < POOR_FIT:
             notes.append(f"{name} does not seem to say {text!r} (log probability by phone {fit:.1f}): check its text")
         pace = pace_of(phones_in(symbols), audio.seconds)
-        return Reference(mel, audio.seconds, (*warnings, *notes), transcript=text, symbols=symbols, pace=pace)
+        reference = Reference(mel, audio.seconds, (*warnings, *notes), transcript=text, symbols=symbols, pace=pace)
+        return self._fitted(reference, prompt, phonemizer)
+
+    def _fitted(self, reference: Reference, prompt: PreparedPrompt, phonemizer: Phonemizer) -> Reference:
+        return fit_voice(self._said, reference, prompt.whole, phonemizer, options=self.usual, mel=self.mel, strength=self.match)
+
+    def _said(self, task: Task) -> Mel:
+        """The mel of a piece, not matched."""
+        return self.autoencoder.decode(self.latents(task))
 
     def room(self, reference: Reference, options: Options, max_characters: int) -> int:
         """The prompt leaves the same room to every text."""
@@ -103,7 +116,7 @@ class LatentStages:
 
     def whole(self, task: Task) -> Part:
         """Run all models over a piece."""
-        return Part(render(self.vocoder, self.autoencoder.decode(self.latents(task)), task, self.device))
+        return Part(render(self.vocoder, task.voice.timbre.matched(self._said(task)), task, self.device))
 
     def latents(self, task: Task) -> Latents:
         """Make the latents of a piece."""
@@ -120,7 +133,8 @@ class LatentStages:
         sound = VocoderStream(self.vocoder, options["vocoder"], task.rng("vocoder", self.device))
         decoder = MelStream(self.autoencoder)
         for part in self._parts(task, options["text_to_latents"]):
-            samples = sound.push(decoder.push(part.values), last=part.last)
+            mel = task.voice.timbre.matched(decoder.push(part.values))
+            samples = sound.push(mel.values, last=part.last)
             if part.last or len(samples):
                 yield Part(samples, part.last)
 
@@ -154,12 +168,13 @@ class MelStream:
         self._autoencoder = autoencoder
         self._recent: Tensor | None = None  # [1, <= reach, D]
 
-    def push(self, values: Tensor) -> Tensor:
-        """Add latents [1, T, D]; return their frames [1, T * frames, M]."""
+    def push(self, values: Tensor) -> Mel:
+        """Add latents [1, T, D]; return their T * frames frames."""
         window = values if self._recent is None else torch.cat((self._recent, values), dim=1)
         mel: Mel = self._autoencoder.decode(Latents(window, _size(window), self._autoencoder.rate))
         self._recent = window[:, max(0, window.shape[1] - self._autoencoder.reach) :]
-        return mel.values[:, mel.values.shape[1] - values.shape[1] * self._autoencoder.frames :]
+        count = values.shape[1] * self._autoencoder.frames
+        return replace(mel, values=mel.values[:, mel.values.shape[1] - count :], lengths=torch.full_like(mel.lengths, count))
 
 
 def phones_in(symbols: Tensor) -> int:

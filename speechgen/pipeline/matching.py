@@ -15,7 +15,7 @@ from torch import Tensor
 
 from speechgen.core.types import Mel
 
-__all__ = ["LEAST_FRAMES", "SENTENCES", "VoiceMatch", "fit_match"]
+__all__ = ["LEAST_FRAMES", "RECORDED_SECONDS", "SENTENCES", "VoiceMatch", "fit_match"]
 
 SENTENCES = (
     "The morning light fell softly over the old stone bridge, and nobody spoke.",
@@ -23,6 +23,8 @@ SENTENCES = (
     "Why would they choose such a strange house, with its huge garden and noisy neighbours?",
 )
 """Most sounds of English, about as often as it has them."""
+RECORDED_SECONDS = 12.0
+"""How much of a recording is compared with what the models say in its voice."""
 LEAST_FRAMES = 90
 """About a second: fewer frames say too little of a voice."""
 QUIET_SHARE = 0.4

@@ -7,23 +7,25 @@ token_stages (phonemes -> semantic tokens -> mel -> waveform) and text_stages (c
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
 from torch import Tensor
 from torchaudio.functional import resample
 
+from speechgen.audio.spectrogram import mel_spectrogram
 from speechgen.core.config import StrictModel
 from speechgen.core.protocols import Progress, SemanticTokenizer, Vocoder
 from speechgen.core.random import generator
-from speechgen.core.types import Mel, MelSettings, SemanticTokens
+from speechgen.core.types import Mel, MelSettings, SemanticTokens, Waveform
 from speechgen.pipeline.carriers import Options, Reference
+from speechgen.pipeline.matching import RECORDED_SECONDS, SENTENCES, fit_match
 from speechgen.pipeline.pieces import Piece
 from speechgen.pipeline.prompts import PreparedPrompt
 from speechgen.text.phonemes import Phonemizer
 
-__all__ = ["Part", "Stages", "Task", "Voice", "at_pitch", "render", "slower"]
+__all__ = ["Part", "Stages", "Task", "Voice", "at_pitch", "fit_voice", "render", "slower"]
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,41 @@ def render(vocoder: Vocoder, mel: Mel, task: Task, device: torch.device) -> Tens
     audio = vocoder.generate(mel, options=task.options.models["vocoder"], rng=task.rng("vocoder", device))
     samples = audio.samples[0, : int(audio.lengths[0])].float().cpu()
     return at_pitch(samples, audio.rate, task.options.ratio)
+
+
+def fit_voice(
+    say: Callable[[Task], Mel | None],
+    reference: Reference,
+    recording: Waveform,
+    phonemizer: Phonemizer,
+    *,
+    options: Options,
+    mel: MelSettings,
+    strength: float,
+) -> Reference:
+    """Let the models say SENTENCES in a voice, and return its reference with the map from that to its recording.
+
+    Args:
+        say: makes the mel of a piece, not matched; None for one without sound.
+        reference: the voice, as the models see it.
+        recording: of the voice; its first RECORDED_SECONDS count.
+        phonemizer: reads the sentences.
+        options: with which the models speak.
+        mel: what the recording is compared as.
+        strength: how far to go, in [0, 1]; 0 leaves the reference as it is, and nothing is said.
+    """
+    if not strength:
+        return reference
+    device, voice = reference.mel.values.device, Voice(reference, reference)
+    heard = recording.samples[0, : int(RECORDED_SECONDS * recording.rate)].to(device)
+    wanted = mel_spectrogram(Waveform.single(heard, recording.rate), mel).values[0]
+    made = []
+    for number, sentence in enumerate(SENTENCES):
+        piece, phonemes = Piece(sentence, number, pause=0.0), torch.tensor(phonemizer.ids(sentence))
+        said = say(Task(piece, phonemes, voice, 0, options, lambda done, total: None, lambda message: None))
+        if said is not None:
+            made.append(said.values[0])
+    return replace(reference, match=fit_match(torch.cat(made), wanted, strength) if made else None)
 
 
 def at_pitch(samples: Tensor, rate: int, ratio: float) -> Tensor:

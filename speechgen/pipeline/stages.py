@@ -17,7 +17,9 @@ from speechgen.core import checkpoint, registry
 from speechgen.core.checkpoint import CheckpointInfo
 from speechgen.core.config import StrictModel, apply_overrides, read_yaml, validate
 from speechgen.core.errors import UserError
+from speechgen.core.protocols import Codec, MelCoder
 from speechgen.nn.packed import Precision, hasten
+from speechgen.pipeline.carriers import Options
 from speechgen.pipeline.codec_stages import CodecStages
 from speechgen.pipeline.hearing import Hear, WordListener
 from speechgen.pipeline.latent_stages import LatentStages
@@ -47,7 +49,7 @@ NEEDS = (
 """(used, user, what): the user must have been trained with what exactly that checkpoint makes, `uses[what]`."""
 KINDS = (
     ({"tokenizer", "semantic", "acoustic", "vocoder"}, set[str]()),
-    ({"tokenizer", "semantic", "acoustic", "codec"}, set[str]()),
+    ({"tokenizer", "semantic", "acoustic", "codec"}, {"vocoder"}),
     ({"text_to_mel", "vocoder"}, {"tokenizer"}),
     ({"text_to_latents", "autoencoder", "vocoder"}, {"tokenizer"}),
 )
@@ -63,7 +65,7 @@ class CheckpointNames(StrictModel):
     text_to_mel: str | None = Field(None, description="characters to mel")
     text_to_latents: str | None = Field(None, description="phonemes to continuous latents")
     autoencoder: str | None = Field(None, description="latents to mel, and back")
-    vocoder: str | None = Field(None, description="mel to waveform")
+    vocoder: str | None = Field(None, description="mel to waveform; beside a codec that codes a mel, in its place")
     codec: str | None = Field(None, description="codes to waveform, and back")
 
     @model_validator(mode="after")
@@ -107,7 +109,7 @@ class PipelineConfig(StrictModel):
         fast = {"text_to_mel", "text_to_latents", "codec"}.intersection(given)
         idle += ["precision"] if "precision" in self.model_fields_set and not fast else []
         idle += ["compile"] if "compile" in self.model_fields_set and "text_to_mel" not in given else []
-        idle += ["match"] if self.match and not {"acoustic", "vocoder"} <= set(given) else []
+        idle += ["match"] if self.match and "vocoder" not in given else []
         idle += ["vocoder"] if self.vocoder and "vocoder" not in given else []
         idle += ["least_fit"] if self.least_fit is not None and "tokenizer" not in given else []
         if idle:
@@ -155,8 +157,8 @@ def check(folders: Mapping[str, Path]) -> dict[str, CheckpointInfo]:
             f"{folders[renderer].name} renders {wanted if renderer == 'codec' else ' + '.join(infos[renderer].accepts)}, but "
             f"{folders[giver].name} gives a {gives}: choose another {renderer}"
         )
-    if renderer == "vocoder":
-        _check_mels(folders, infos, giver)
+    if "vocoder" in infos:
+        _check_mels(folders, infos, "codec" if renderer == "codec" else giver)
     _check_makers(folders, infos)
     for slot in infos.keys() & {"semantic", "text_to_latents"}:
         _check_vocabulary(folders[slot], infos[slot])
@@ -197,9 +199,13 @@ def _check_makers(folders: Mapping[str, Path], infos: Mapping[str, CheckpointInf
             )
 
 
-def _check_codec(folders: Mapping[str, Path], infos: Mapping[str, CheckpointInfo], identity: str) -> None:
+def _check_codec(folders: Mapping[str, Path], infos: Mapping[str, CheckpointInfo], codec: Codec) -> None:
     """Codes name their codec by its weights, which have been read now."""
-    wanted = infos["acoustic"].uses.get("codes")
+    wanted, identity = infos["acoustic"].uses.get("codes"), codec.identity
+    if "vocoder" in folders and not isinstance(codec, MelCoder):
+        raise UserError(
+            f"{folders['vocoder'].name} cannot render what {folders['codec'].name} codes: no mel. Leave the vocoder out"
+        )
     if wanted != identity:
         raise UserError(
             f"{folders['acoustic'].name} makes codes of the codec {wanted or 'that it does not name'}, but "
@@ -264,15 +270,15 @@ def load_stages(
     if hastened is not None:
         hasten(checkpoints[hastened].network, config.precision, device, compiled=config.compile)
     loaded = {slot: each.generator() for slot, each in checkpoints.items()}
+    usual = Options({slot: validate(known, getattr(config, slot), source) for slot, known in options.items()})
+    kept: dict[str, Any] = {"options": options, "device": device, "match": config.match, "usual": usual}
     if "codec" in folders:
-        _check_codec(folders, infos, loaded["codec"].identity)
-        return CodecStages(**loaded, mel=infos["semantic"].mel, options=options, device=device)
+        _check_codec(folders, infos, loaded["codec"])
+        return CodecStages(**loaded, mel=infos["semantic"].mel, **kept)
     if reader is None:
-        usual = {slot: validate(options[slot], getattr(config, slot), source) for slot in ("semantic", "acoustic")}
-        mel = infos["acoustic"].mel
-        return TokenStages(**loaded, mel=mel, options=options, device=device, match=config.match, usual=usual)
+        return TokenStages(**loaded, mel=infos["acoustic"].mel, **kept)
     if hear is None and "tokenizer" in loaded:
         hear = WordListener(loaded["tokenizer"])
     kind = TextStages if reader == "text_to_mel" else LatentStages
     mel = infos["text_to_mel" if reader == "text_to_mel" else "autoencoder"].mel
-    return kind(**loaded, mel=mel, options=options, device=device, hear=hear)
+    return kind(**loaded, mel=mel, hear=hear, **kept)

@@ -15,11 +15,11 @@ from speechgen.audio.spectrogram import mel_spectrogram
 from speechgen.core.config import StrictModel
 from speechgen.core.errors import UserError
 from speechgen.core.protocols import SemanticTokenizer, TextToMel, Vocoder
-from speechgen.core.types import MelSettings, Text
+from speechgen.core.types import Mel, MelSettings, Text
 from speechgen.pipeline.carriers import Options, Reference
 from speechgen.pipeline.hearing import Hear, told_text
 from speechgen.pipeline.prompts import PreparedPrompt
-from speechgen.pipeline.speaking import Part, Task, render, slower
+from speechgen.pipeline.speaking import Part, Task, fit_voice, render, slower
 from speechgen.text.characters import CharacterReader, Written, spoken_bytes
 from speechgen.text.phonemes import Phonemizer
 
@@ -38,6 +38,8 @@ class TextStages:
     """A model that reads characters and a vocoder; see `speaking.Stages` for what they promise together.
 
     Attributes:
+        usual: with these the models speak what is compared with a reference.
+        match: how far the mel is moved to the statistics of the reference, in [0, 1].
         tokenizer: tells candidates apart, and whether a text is that of a recording; may be missing.
         hear: writes down what a reference says; None if nobody can.
     """
@@ -47,6 +49,8 @@ class TextStages:
     mel: MelSettings
     options: Mapping[str, type[StrictModel]]
     device: torch.device
+    usual: Options
+    match: float = 0.0
     tokenizer: SemanticTokenizer | None = None
     hear: Hear | None = None
     reads_transcripts: bool = True
@@ -85,7 +89,9 @@ class TextStages:
         if self.text_to_mel.reads_prompt_text and not self.read(written).ids:
             raise UserError(f"nothing in the text of {name} can be read by this pipeline: give what it says by --ref-text")
         audio = prompt.audio.to(self.device)
-        return Reference(mel_spectrogram(audio, self.mel), audio.seconds, (*prompt.warnings, *notes), transcript=written)
+        mel, warnings = mel_spectrogram(audio, self.mel), (*prompt.warnings, *notes)
+        reference = Reference(mel, audio.seconds, warnings, transcript=written)
+        return fit_voice(self._said, reference, prompt.whole, phonemizer, options=self.usual, mel=self.mel, strength=self.match)
 
     def room(self, reference: Reference, options: Options, max_characters: int) -> int:
         """What the reference leaves of LONGEST_SECONDS, at its own pace."""
@@ -96,13 +102,18 @@ class TextStages:
 
     def whole(self, task: Task) -> Part:
         """Run both models over a piece."""
+        mel = self._said(task)
+        return Part(torch.zeros(0) if mel is None else render(self.vocoder, task.voice.timbre.matched(mel), task, self.device))
+
+    def _said(self, task: Task) -> Mel | None:
+        """The mel of a piece, not matched; None for one without sound."""
         reference, device = task.voice.timbre, self.device
         text, said = self.read(task.piece.text), self.read(reference.transcript or "")
         if text.missing:
             task.warn(f"this pipeline has no symbol for {text.missing!r}: left out")
         if not text.ids:
-            return Part(torch.zeros(0))
-        mel = self.text_to_mel.generate(
+            return None
+        return self.text_to_mel.generate(
             Text.single(text.ids, device),
             reference.mel,
             Text.single(said.ids, device),
@@ -111,7 +122,6 @@ class TextStages:
             rng=task.rng("text_to_mel", device),
             progress=task.share(0, SHARE_MEL),
         )
-        return Part(render(self.vocoder, mel, task, device))
 
     def _frames(self, task: Task, text: Written) -> int | None:
         """How long the piece takes, if that is asked for or another recording sets the pace; None: as the reference would."""

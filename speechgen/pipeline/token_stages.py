@@ -10,21 +10,17 @@ import torch
 from speechgen.audio.spectrogram import mel_spectrogram
 from speechgen.core.config import StrictModel
 from speechgen.core.protocols import AcousticModel, SemanticModel, SemanticTokenizer, Vocoder
-from speechgen.core.random import generator
-from speechgen.core.types import Mel, MelSettings, Text, Waveform
+from speechgen.core.types import Mel, MelSettings, SemanticTokens, Text
 from speechgen.pipeline import streaming
 from speechgen.pipeline.carriers import Options, Reference
-from speechgen.pipeline.matching import SENTENCES, VoiceMatch, fit_match
 from speechgen.pipeline.prompts import PreparedPrompt
-from speechgen.pipeline.speaking import Part, Task, render, slower
+from speechgen.pipeline.speaking import Part, Task, fit_voice, render, slower
 from speechgen.text.phonemes import Phonemizer
 
 __all__ = ["TokenStages"]
 
 SHARE_SEMANTIC, SHARE_ACOUSTIC = 30, 60
 """Parts of 100 that the stages take of a piece's progress."""
-MATCH_SECONDS = 12.0
-"""How much of a reference is compared with what the models make in its voice."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +34,8 @@ class TokenStages:
     mel: MelSettings
     options: Mapping[str, type[StrictModel]]
     device: torch.device
-    usual: Mapping[str, StrictModel]
-    """Options of the models by slot, in speaking what is compared with a reference."""
+    usual: Options
+    """With these the models speak what is compared with a reference."""
     match: float = 0.0
     """How far what the models make is moved to the statistics of the reference, in [0, 1]."""
     reads_transcripts: bool = False
@@ -62,23 +58,15 @@ class TokenStages:
         reference = Reference(
             mel_spectrogram(audio, self.mel), audio.seconds, prompt.warnings, tokens=self.tokenizer.encode(audio)
         )
-        return replace(reference, match=self._match(reference, prompt.whole, phonemizer)) if self.match else reference
-
-    def _match(self, reference: Reference, recording: Waveform, phonemizer: Phonemizer) -> VoiceMatch | None:
-        """Let the models say something in the voice, and compare with all of its recording."""
-        heard = recording.samples[0, : int(MATCH_SECONDS * recording.rate)].to(self.device)
-        recorded = mel_spectrogram(Waveform.single(heard, recording.rate), self.mel)
-        made = []
-        for number, sentence in enumerate(SENTENCES):
-            text = Text.single(phonemizer.ids(sentence), self.device)
-            semantic, acoustic = (
-                generator(0, f"match {stage}", number, device=self.device) for stage in ("semantic", "acoustic")
-            )
-            said = self.semantic.generate(text, reference.mel, options=self.usual["semantic"], rng=semantic)
-            if said.ids.shape[1]:
-                behind = reference.mel, reference.needed_tokens
-                made.append(self.acoustic.generate(said, *behind, options=self.usual["acoustic"], rng=acoustic).values[0])
-        return fit_match(torch.cat(made), recorded.values[0], self.match) if made else None
+        return fit_voice(
+            lambda task: self._said(task)[1],
+            reference,
+            prompt.whole,
+            phonemizer,
+            options=self.usual,
+            mel=self.mel,
+            strength=self.match,
+        )
 
     def room(self, reference: Reference, options: Options, max_characters: int) -> int:
         """The prompt leaves the same room to every text."""
@@ -86,6 +74,14 @@ class TokenStages:
 
     def whole(self, task: Task) -> Part:
         """Run the three models over a piece."""
+        tokens, mel = self._said(task)
+        if mel is None:
+            return Part(torch.zeros(0), tokens=tokens)
+        samples = render(self.vocoder, task.voice.timbre.matched(mel), task, self.device)
+        return Part(samples, tokens=replace(tokens, rate=tokens.rate * task.options.ratio))
+
+    def _said(self, task: Task) -> tuple[SemanticTokens, Mel | None]:
+        """The tokens of a piece and its mel, not matched; None if there are none."""
         timbre = task.voice.timbre
         tokens = self.semantic.generate(
             *self._asked(task),
@@ -94,7 +90,7 @@ class TokenStages:
             progress=task.share(0, SHARE_SEMANTIC),
         )
         if tokens.ids.shape[1] == 0:
-            return Part(torch.zeros(0), tokens=tokens)
+            return tokens, None
         mel = self.acoustic.generate(
             tokens,
             timbre.mel,
@@ -103,8 +99,7 @@ class TokenStages:
             rng=task.rng("acoustic", self.device),
             progress=task.share(SHARE_SEMANTIC, SHARE_ACOUSTIC),
         )
-        samples = render(self.vocoder, timbre.matched(mel), task, self.device)
-        return Part(samples, tokens=replace(tokens, rate=tokens.rate * task.options.ratio))
+        return tokens, mel
 
     def spans(self, task: Task) -> Iterator[Part]:
         """Speak a piece span by span, while the tokens of the rest are still being found."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from speechgen.audio.spectrogram import corrected
 from speechgen.core import checkpoint
 from speechgen.core.errors import UserError
 from speechgen.core.types import Waveform
@@ -94,3 +95,48 @@ def test_mel_and_codes_are_not_mixed(home):
     path.write_text(path.read_text().replace("codec: tiny-codec", "vocoder: tiny-vocoder"), encoding="utf-8")
     with pytest.raises(UserError, match="but tiny-speaker gives a CodecTokens: choose another vocoder"):
         load(home, "vocoder")
+
+
+@pytest.fixture
+def rendered(home):
+    """A pipeline whose codec codes a mel, by how far voices are matched."""
+    folders = home / "checkpoints"
+    codec = save_checkpoint(folders / "mel-codec", "mel_codec")
+    uses = {"tokens": checkpoint.fingerprint(folders / "tiny-tokenizer"), "codes": checkpoint.load(codec).generator().identity}
+    save_checkpoint(folders / "mel-speaker", SPEAKER, uses=uses)
+
+    def load_with(match: float = 0.0) -> Pipeline:
+        path = write_codes(home, "rendered", codec="mel-codec", acoustic="mel-speaker", vocoder="tiny-vocoder")
+        path.write_text(path.read_text() + f"match: {match}\n", encoding="utf-8")
+        return load(home, "rendered")
+
+    return load_with
+
+
+def test_a_vocoder_renders_the_mel_of_codes_and_the_voice_is_matched(rendered):
+    plain, moved = rendered(), rendered(1.0)
+    assert plain.stages.rate == plain.stages.mel.sample_rate and set(plain.stages.models) >= {"codec", "vocoder"}
+    made = []
+    for pipeline in (plain, moved):
+        voice, options = reference(pipeline), pipeline.options({"steps": 2})
+        made.append(pipeline.speak("Hello there.", voice, language="en-us", seed=1, options=options))
+        assert (voice.match is None) == (pipeline is plain)
+        assert made[-1].samples.isfinite().all() and len(made[-1].samples) > 0.1 * made[-1].rate
+    assert not torch.equal(made[0].samples, made[1].samples)
+
+
+def test_the_mel_of_codes_is_what_the_codec_renders(rendered):
+    codec = rendered().stages.codec
+    codes = codec.encode(Waveform.single(voice_like(1.0), RATE))
+    mel = codec.decode_mel(codes)
+    assert mel.values.shape[1] == int(mel.lengths[0]) == codec.config.frames * codes.ids.shape[2]
+    end = torch.cat((mel.values, mel.values[:, -1:]), dim=1)
+    with torch.inference_mode():
+        made = corrected(codec.network.render(end), end, codec.mel, codec.config.corrections)[0]
+    torch.testing.assert_close(codec.decode(codes).samples[0], made, rtol=0, atol=1e-5)
+
+
+def test_a_vocoder_beside_a_codec_of_no_mel_is_refused(home):
+    write_codes(home, "both", vocoder="tiny-vocoder")
+    with pytest.raises(UserError, match="tiny-vocoder cannot render what tiny-codec codes: no mel. Leave the vocoder out"):
+        load(home, "both")

@@ -107,7 +107,7 @@ def test_a_mel_that_is_decoded_as_it_grows_is_that_of_the_whole():
     values = torch.randn(1, 30, model.width, generator=generator(0))
     whole = model.decode(Latents(values, torch.tensor([30]), model.rate)).values
     stream = MelStream(model)
-    parts = [stream.push(part) for part in values.split((1, 7, 2, 13, 7), dim=1)]
+    parts = [stream.push(part).values for part in values.split((1, 7, 2, 13, 7), dim=1)]
     torch.testing.assert_close(torch.cat(parts, dim=1), whole, rtol=1e-4, atol=1e-5)
 
 

@@ -14,7 +14,7 @@ from speechgen.core.errors import UserError
 from speechgen.core.random import generator
 from speechgen.core.types import Mel, MelSettings, SemanticTokens, Waveform
 from speechgen.pipeline import longform, streaming
-from speechgen.pipeline.carriers import Reference
+from speechgen.pipeline.carriers import Options, Reference
 from speechgen.pipeline.matching import SENTENCES
 from speechgen.pipeline.pipeline import Pipeline
 from speechgen.pipeline.stages import CheckpointNames, PipelineConfig
@@ -107,7 +107,7 @@ def fake() -> FakeStages:
 def pipeline(fake) -> Pipeline:
     options = dict.fromkeys(("semantic", "acoustic", "vocoder"), NoOptions)
     models = (fake, FakeSemantic(fake), FakeAcoustic(fake), FakeVocoder())
-    stages = TokenStages(*models, SETTINGS, options, torch.device("cpu"), dict.fromkeys(options, NoOptions()))
+    stages = TokenStages(*models, SETTINGS, options, torch.device("cpu"), Options(dict.fromkeys(options, NoOptions())))
     names = CheckpointNames(tokenizer="t", semantic="s", acoustic="a", vocoder="v")
     return Pipeline(stages, PipelineConfig(checkpoints=names, max_characters=200))
 

@@ -10,6 +10,7 @@ import torch
 from speechgen.core.config import StrictModel
 from speechgen.core.errors import UserError
 from speechgen.core.types import Mel, MelSettings, Waveform
+from speechgen.pipeline.carriers import Options
 from speechgen.pipeline.pipeline import Pipeline
 from speechgen.pipeline.stages import CheckpointNames, PipelineConfig
 from speechgen.pipeline.text_stages import TextStages
@@ -86,9 +87,9 @@ def reader() -> FakeReader:
 @pytest.fixture
 def pipeline(reader) -> Pipeline:
     options = {"text_to_mel": TextOptions, "vocoder": NoOptions}
-    stages = TextStages(
-        reader, FakeVocoder(), SETTINGS, options, torch.device("cpu"), tokenizer=FakeTokenizer(), hear=lambda audio: "yes it is"
-    )
+    usual = Options(dict.fromkeys(options, NoOptions()))
+    listeners = {"tokenizer": FakeTokenizer(), "hear": lambda audio: "yes it is"}
+    stages = TextStages(reader, FakeVocoder(), SETTINGS, options, torch.device("cpu"), usual, **listeners)
     names = CheckpointNames(text_to_mel="t", vocoder="v")
     return Pipeline(stages, PipelineConfig(checkpoints=names, prompt_seconds=12.0, max_characters=200))
 

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from speechgen.audio.resample import resample
 from speechgen.audio.spectrogram import corrected, corrected_frames, log_mel
 from speechgen.core.checkpoint import identity
-from speechgen.core.types import CodecTokens, Waveform
+from speechgen.core.types import CodecTokens, Mel, Waveform
 from speechgen.models.codecs.mel_codec.config import MelCodecConfig
 from speechgen.models.codecs.mel_codec.model import MelCodec
 from speechgen.nn.windows import as_it_comes, in_windows
@@ -25,7 +25,7 @@ class MelCodecGenerator:
     """Codes audio of any rate; what it decodes has the mel's."""
 
     def __init__(self, network: MelCodec, config: MelCodecConfig) -> None:
-        self.network, self.config = network, config
+        self.network, self.config, self.mel = network, config, config.mel
         self.identity = identity("mel_codec", network.coder)
         self.sample_rate, self.rate = config.mel.sample_rate, config.rate
         self.size, self.num_codebooks, self.segmented = config.codebook_size, config.num_codebooks, False
@@ -61,6 +61,16 @@ class MelCodecGenerator:
         tokens.require(self.identity, self.size, self.num_codebooks)
         rows = [self._decode_row(ids[:, :length]) for ids, length in zip(tokens.ids, tokens.lengths.tolist(), strict=True)]
         return Waveform.from_rows(rows, self.sample_rate)
+
+    @torch.inference_mode()
+    def decode_mel(self, tokens: CodecTokens) -> Mel:
+        """Return the mel of codes, `frames` for each; what `decode` renders.
+
+        Raises:
+            ValueError: as of `decode`.
+        """
+        tokens.require(self.identity, self.size, self.num_codebooks)
+        return Mel(self._mel(tokens.ids), tokens.lengths * self.config.frames, self.mel)
 
     def encode_stream(self, chunks: Iterable[Waveform], codebooks: int | None = None) -> Iterator[CodecTokens]:
         """Yield the codes of one row of audio as it comes, in chunks of any length; together they are what `encode` returns.
@@ -128,7 +138,7 @@ class MelCodecGenerator:
         settings, size = self.config.mel, codes.shape[1] * self.config.frames
         if size == 0:
             return self.network.quantizer.vectors.new_zeros(0)
-        mel = self.network.decode(self.network.quantizer.decode(codes[None]))
+        mel = self._mel(codes[None])
         mel = torch.cat((mel, mel[:, -1:]), dim=1)  # the frame behind the last sample
 
         def window(low: int, high: int) -> Tensor:
@@ -136,3 +146,8 @@ class MelCodecGenerator:
             return corrected(self.network.render(part), part, settings, self.config.corrections)[0]
 
         return in_windows(window, size, step=CHUNK_FRAMES, reach=self._reach, hop=settings.hop_samples)
+
+    def _mel(self, codes: Tensor) -> Tensor:
+        """Log-mel [B, T frames, M] of codes [B, Q, T]."""
+        mel: Tensor = self.network.decode(self.network.quantizer.decode(codes))
+        return mel
