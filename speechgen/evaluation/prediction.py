@@ -50,6 +50,7 @@ def prediction_bits(audio: Waveform, rate: int, quantizer: Quantizer) -> NDArray
         gain = turned / (FORGET + (past * turned).sum(1))[:, None]
         weights += gain * error[:, None]
         inverse = (inverse - gain[:, :, None] * turned[:, None]) / FORGET
+        inverse = (inverse + inverse.transpose(0, 2, 1)) / 2  # rounding alone would drive it apart, where a sound is pure
         # Without signal the matrix would grow without bounds.
         inverse /= np.maximum(1, np.trace(inverse, axis1=1, axis2=2) / (1e4 * ORDER))[:, None, None]
         scale = np.maximum(FORGET_SCALE * scale + (1 - FORGET_SCALE) * np.abs(error), 1e-5)

@@ -37,6 +37,17 @@ def test_a_predictable_sound_costs_less_than_noise_of_its_level():
     assert both[0] < 2.5 < 4.5 < both[1]
 
 
+def test_tones_that_come_again_stay_predictable():
+    """Two partials leave most of 16 dimensions empty; the inverse of their correlation must stay symmetric for all that."""
+    time = torch.arange(24000) / 16000
+    since = time % 0.5
+    tones = (
+        0.2 * (110 * 2 * math.pi * time).sin() * (-3 * since).exp()
+        + 0.1 * (165 * 2 * math.pi * time).sin() * (-4 * since).exp()
+    )
+    assert prediction_bits(Waveform.single(tones, 16000), 16000, "mu-law")[0] < 1.2
+
+
 def test_rows_do_not_see_each_other_nor_what_pads_them():
     rows = 0.1 * torch.randn(2, 500, generator=torch.Generator().manual_seed(0))
     together = prediction_bits(Waveform(rows, torch.tensor([500, 300]), 8000), 8000, "mu-law")
