@@ -124,7 +124,7 @@ def test_checkpoints_that_make_no_pipeline_are_refused_before_weights_are_read(h
     ("pipeline", "change", "said"),
     [
         ("tiny", "precision=int8", "precision set what this pipeline of tokenizer, semantic, acoustic, vocoder does not have"),
-        ("tiny-reader", "match=0.5", "match set what this pipeline of tokenizer, text_to_mel, vocoder does not have"),
+        ("tiny-codes", "match=0.5", "match set what this pipeline of tokenizer, semantic, acoustic, codec does not have"),
         ("tiny-reader", "acoustic.steps=3", "acoustic set what this pipeline of tokenizer, text_to_mel, vocoder does not have"),
         ("tiny-reader", "precision=int4", "precision: .*'float32', 'bfloat16' or 'int8'"),
     ],
