@@ -319,7 +319,8 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, u: Tensor, kernel: Tensor) -> Tensor:
         ctx.size = size = kernel.shape[-1]
-        ctx.save_for_backward(*(spectra := (torch.fft.rfft(u, n=size), torch.fft.rfft(kernel))))
+        spectra = torch.fft.rfft(u, n=size), torch.fft.rfft(kernel)
+        ctx.save_for_backward(*spectra)
         return torch.fft.irfft(spectra[0] * spectra[1], n=size)[..., : u.shape[-1]]
 
     @staticmethod

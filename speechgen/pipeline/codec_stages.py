@@ -86,7 +86,7 @@ class CodecStages:
             tokens=self.tokenizer.encode(audio),
             codes=self.codec.encode(audio),
         )
-        return fit_voice(self._said, reference, prompt.whole, phonemizer, options=self.usual, mel=self.mel, strength=self.match)
+        return fit_voice(self._said, reference, prompt.whole, phonemizer, options=self.usual, strength=self.match)
 
     def room(self, reference: Reference, options: Options, max_characters: int) -> int:
         """The prompt leaves the same room to every text."""

@@ -104,7 +104,7 @@ class LatentStages:
         return self._fitted(reference, prompt, phonemizer)
 
     def _fitted(self, reference: Reference, prompt: PreparedPrompt, phonemizer: Phonemizer) -> Reference:
-        return fit_voice(self._said, reference, prompt.whole, phonemizer, options=self.usual, mel=self.mel, strength=self.match)
+        return fit_voice(self._said, reference, prompt.whole, phonemizer, options=self.usual, strength=self.match)
 
     def _said(self, task: Task) -> Mel:
         """The mel of a piece, not matched."""

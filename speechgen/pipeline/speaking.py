@@ -168,7 +168,6 @@ def fit_voice(
     phonemizer: Phonemizer,
     *,
     options: Options,
-    mel: MelSettings,
     strength: float,
 ) -> Reference:
     """Let the models say SENTENCES in a voice, and return its reference with the map from that to its recording.
@@ -179,14 +178,13 @@ def fit_voice(
         recording: of the voice; its first RECORDED_SECONDS count.
         phonemizer: reads the sentences.
         options: with which the models speak.
-        mel: what the recording is compared as.
         strength: how far to go, in [0, 1]; 0 leaves the reference as it is, and nothing is said.
     """
     if not strength:
         return reference
     device, voice = reference.mel.values.device, Voice(reference, reference)
     heard = recording.samples[0, : int(RECORDED_SECONDS * recording.rate)].to(device)
-    wanted = mel_spectrogram(Waveform.single(heard, recording.rate), mel).values[0]
+    wanted = mel_spectrogram(Waveform.single(heard, recording.rate), reference.mel.settings).values[0]
     made = []
     for number, sentence in enumerate(SENTENCES):
         piece, phonemes = Piece(sentence, number, pause=0.0), torch.tensor(phonemizer.ids(sentence))

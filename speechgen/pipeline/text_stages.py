@@ -91,7 +91,7 @@ class TextStages:
         audio = prompt.audio.to(self.device)
         mel, warnings = mel_spectrogram(audio, self.mel), (*prompt.warnings, *notes)
         reference = Reference(mel, audio.seconds, warnings, transcript=written)
-        return fit_voice(self._said, reference, prompt.whole, phonemizer, options=self.usual, mel=self.mel, strength=self.match)
+        return fit_voice(self._said, reference, prompt.whole, phonemizer, options=self.usual, strength=self.match)
 
     def room(self, reference: Reference, options: Options, max_characters: int) -> int:
         """What the reference leaves of LONGEST_SECONDS, at its own pace."""

@@ -64,7 +64,6 @@ class TokenStages:
             prompt.whole,
             phonemizer,
             options=self.usual,
-            mel=self.mel,
             strength=self.match,
         )
 
