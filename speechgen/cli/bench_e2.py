@@ -40,7 +40,8 @@ def bench_e2(
         told = [f"{found.seconds.p50:.3f} s", f"{found.seconds.p95:.3f} s"]
         told += ["–" if gain is None else f"{gain:.2f} x" for gain in gains]
         rows.append([name, *told, f"{found.difference:.1e}", f"{found.relative:.1e}"])
-    heads = ["one evaluation", "p50", "p95", "of theirs float32", "of theirs bfloat16", "max difference", "relative"]
+    theirs = [f"of theirs {precision}" for precision in measures.PUBLISHED]
+    heads = ["one evaluation", "p50", "p95", *theirs, "max difference", "relative"]
     print_table(heads, rows)
     typer.echo(
         f"{report.family}, {report.parameters / 1e6:.0f} M parameters, random weights; {report.frames} frames, both branches "

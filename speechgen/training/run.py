@@ -31,6 +31,7 @@ from speechgen.core.random import mix
 from speechgen.core.types import MelSettings
 from speechgen.data.batching import TrainingData
 from speechgen.data.decode import RATE
+from speechgen.nn.packed import has_bfloat16
 from speechgen.text.vocabulary import ENGLISH
 from speechgen.training import state
 from speechgen.training.logging import ProgressStyle
@@ -116,6 +117,8 @@ def train(
     trainer = Trainer(objective, recipe.optim, settings, out, fabric=fabric, export=export, progress=progress)
 
     notes = [f"training on {data.summary}"]
+    if settings.precision == "bf16-mixed" and not _multiplies_bfloat16(fabric.device.type):
+        notes.append("this CPU does not multiply bfloat16, which the recipe asks for: training in float32")
     validation: list[Batch] = []
     if validation_folders:
         same_features = recipe.data.model_copy(update={"producers": data.producers})
@@ -144,7 +147,7 @@ def train(
 
 
 def launch(device: str, precision: Literal["32-true", "bf16-mixed"]) -> Fabric:
-    """Set up Fabric on one device, or as one of the processes that `torchrun` started.
+    """Set up Fabric on one device, or as one of the processes that `torchrun` started; a CPU without bfloat16 has float32.
 
     Raises:
         UserError: there is no such device.
@@ -154,9 +157,11 @@ def launch(device: str, precision: Literal["32-true", "bf16-mixed"]) -> Fabric:
         raise UserError(f"unknown device {device!r}: allowed: auto, cpu, cuda, cuda:<index>")
     if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
         raise UserError(f"device {device!r} is not there: {torch.cuda.device_count()} CUDA devices found; use --device cpu")
+    accelerator = kind if kind != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    if not _multiplies_bfloat16(accelerator):
+        precision = "32-true"
     if precision == "bf16-mixed":  # that norms of bfloat16 have weights of float32 is what is meant
         warnings.filterwarnings("ignore", message="Mismatch dtype between input and weight")
-    accelerator = kind if kind != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world > 1:
         local = int(os.environ.get("LOCAL_WORLD_SIZE", world))
@@ -166,6 +171,10 @@ def launch(device: str, precision: Literal["32-true", "bf16-mixed"]) -> Fabric:
         fabric = Fabric(accelerator=accelerator, devices=devices, precision=precision)
     fabric.launch()
     return fabric
+
+
+def _multiplies_bfloat16(accelerator: str) -> bool:
+    return accelerator != "cpu" or has_bfloat16()
 
 
 def warm_start(network: nn.Module, folder: Path) -> WarmStart:

@@ -9,9 +9,11 @@ from torch import nn
 from speechgen.core.errors import UserError
 from speechgen.models.text_to_mel.f5_tts.config import F5Config
 from speechgen.models.text_to_mel.f5_tts.model import F5TTS
-from speechgen.nn.packed import hasten, pack
+from speechgen.nn import packed
+from speechgen.nn.packed import has_bfloat16, hasten, pack
 
 CPU = torch.device("cpu")
+HALVES = pytest.mark.skipif(not has_bfloat16(), reason="this CPU does not multiply bfloat16")
 
 
 def network(**changes) -> F5TTS:
@@ -34,17 +36,38 @@ def velocity(made: F5TTS, t: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("changes", [{}, {"backbone": "unet", "text_layers": 0, "rotary_heads": 1}], ids=["dit", "unet"])
-@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-5), ("bfloat16", 0.02), ("int8", 0.06)])
+@pytest.mark.parametrize(
+    ("precision", "tolerance"),
+    [("float32", 1e-5), pytest.param("bfloat16", 0.02, marks=HALVES), ("int8", 0.06)],
+)
 def test_a_packed_network_computes_the_same(changes, precision, tolerance):
     plain, t = network(**changes), torch.tensor([0.3, 0.3])
     wanted = velocity(plain, t)
-    packed = copy.deepcopy(plain)
-    hasten(packed, precision, CPU)
-    assert not any(isinstance(layer, nn.Linear) for layer in packed.modules()), "nothing is left as it was"
-    made = velocity(packed, t)
+    copied = copy.deepcopy(plain)
+    hasten(copied, precision, CPU)
+    assert not any(isinstance(layer, nn.Linear) for layer in copied.modules()), "nothing is left as it was"
+    made = velocity(copied, t)
     error = float((made - wanted).norm() / wanted.norm())
     assert made.dtype == torch.float32 and error < tolerance
     assert precision == "float32" or error > 1e-4, "fewer bits are felt"
+
+
+def test_a_processor_without_bfloat16_computes_in_float32(monkeypatch):
+    """An emulated product would take a hundred times as long, or is refused by its kernel."""
+    monkeypatch.setattr(packed, "has_bfloat16", lambda: False)
+    plain, t = network(), torch.tensor([0.3, 0.3])
+    wanted = velocity(plain, t)
+    hasten(plain, "bfloat16", CPU)
+    torch.testing.assert_close(velocity(plain, t), wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_no_sum_of_int8_products_overflows():
+    """All inputs and weights as large as they get, of one sign: pairs of products are the largest of all."""
+    linear = nn.Linear(64, 8, bias=False)
+    with torch.no_grad():
+        linear.weight.fill_(1.0)
+    made = pack(nn.Sequential(linear), "int8")(torch.ones(3, 64))
+    torch.testing.assert_close(made, torch.full((3, 8), 64.0), rtol=0.01, atol=0)
 
 
 def test_one_flow_time_serves_all_rows():
@@ -57,9 +80,9 @@ def test_an_activation_is_computed_with_the_product_before_it():
     layers = nn.Sequential(nn.Linear(16, 32), nn.GELU("tanh"), nn.Linear(32, 8), nn.GELU(), nn.SiLU()).eval()
     x = torch.randn(3, 5, 16)
     wanted = layers(x)
-    packed = pack(copy.deepcopy(layers))
-    assert isinstance(packed[1], nn.Identity) and isinstance(packed[3], nn.Identity) and isinstance(packed[4], nn.SiLU)
-    torch.testing.assert_close(packed(x), wanted, rtol=0, atol=1e-5)
+    fused = pack(copy.deepcopy(layers))
+    assert isinstance(fused[1], nn.Identity) and isinstance(fused[3], nn.Identity) and isinstance(fused[4], nn.SiLU)
+    torch.testing.assert_close(fused(x), wanted, rtol=0, atol=1e-5)
 
 
 def test_int8_leaves_the_quantised_backend_as_it_was():

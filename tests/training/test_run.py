@@ -19,6 +19,7 @@ from speechgen.core.protocols import Batch, Objective
 from speechgen.core.spec import ModelSpec
 from speechgen.data.batching import DataConfig
 from speechgen.training import run
+from speechgen.training.logging import RunLog
 from speechgen.training.recipe import load_recipe
 from speechgen.training.run import WarmStart, launch, train, warm_start
 from tests.training.toys import Regression, batch, batches
@@ -263,6 +264,19 @@ def test_a_device_that_is_not_there_is_refused(device: str):
     """What is allowed, or how many there are."""
     with pytest.raises(UserError, match="device"):
         launch(device, "32-true")
+
+
+def test_a_processor_without_bfloat16_trains_in_float32(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """What the recipe asks for would take a hundred times as long; the run says so once."""
+    monkeypatch.setattr(run, "has_bfloat16", lambda: False)
+    said = []
+    monkeypatch.setattr(RunLog, "message", lambda log, text: said.append(text))
+    start(recipe, tmp_path / "exact")
+    assert not any("bfloat16" in text for text in said)
+    start(recipe, tmp_path / "half", "trainer.precision=bf16-mixed")
+    assert sum("does not multiply bfloat16" in text for text in said) == 1
+    exact, half = (tmp_path / name / "checkpoint" / "model.safetensors" for name in ("exact", "half"))
+    assert half.read_bytes() == exact.read_bytes()
 
 
 def test_the_command_says_how_to_continue_and_exits_130(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -60,6 +60,8 @@ class ARDiTObjectiveConfig(StrictModel):
     infill: float = Field(0.5, ge=0, le=1, description="probability that both sides of what is to be made are known")
     drop_text: float = Field(0.1, ge=0, le=1, description="probability of hiding the text, for guidance")
     token_weight: float = Field(0.3, ge=0, description="of the cross-entropy of semantic tokens, if the model predicts any")
+    # Differs from paper, which draws times evenly: where in the text it is, a model learns from blocks that are mostly noise.
+    noisier: float = Field(1.0, ge=1, le=5, description="power of the times drawn: 1 draws them evenly, more draws more noise")
     context_noise: float = Field(0.0, ge=0, le=1, description="largest strength of noise on the past that is read")
     mix: Mix = Field("preserving", description="how that noise is mixed in")
     distill: bool = Field(False, description="teach the network, started by --init, to make in one step what it makes in many")

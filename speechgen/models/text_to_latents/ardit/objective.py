@@ -51,7 +51,7 @@ class ARDiTObjective:
 
     def _losses(self, batch: Batch, rng: torch.Generator, *, training: bool) -> dict[str, Tensor]:
         layout, data = lay_out(batch, self.config, self.settings, rng, training=training)
-        noisy, velocity, t = noised(layout, data, rng)
+        noisy, velocity, t = noised(layout, data, rng, power=self.settings.noisier if training else 1.0)
         made: Field = self.parts["network"](layout, noisy, t)
         wanted = middle(layout)
         losses = {"velocity": masked_mean((made.velocity.float() - velocity).square(), wanted)}
@@ -225,10 +225,15 @@ def middle(layout: Layout) -> Tensor:
     return valid_mask(layout.lengths, layout.blocks.shape[1]) & (layout.blocks != CONTEXT)
 
 
-def noised(layout: Layout, data: Tensor, rng: torch.Generator, least: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
-    """Return data [B, N, C] with noise, the velocities, and times [B, N] of at least `least`, one for each block."""
+def noised(
+    layout: Layout, data: Tensor, rng: torch.Generator, least: float = 0.0, power: float = 1.0
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return data [B, N, C] with noise, the velocities, and times [B, N] of at least `least`, one for each block.
+
+    Times are even draws to the `power`: above 1 more of them are near 0, which is noise.
+    """
     # Blocks are numbered from 0, or from 1 behind a shift: never more than there are latents and one.
     times = torch.rand(len(data), data.shape[1] + 2, generator=rng, device=rng.device).to(data.device)
-    t = least + (1 - least) * times.gather(1, layout.blocks.clamp(min=0))
+    t = least + (1 - least) * times.gather(1, layout.blocks.clamp(min=0)) ** power
     noise = torch.randn(data.shape, generator=rng, device=rng.device).to(data)
     return (1 - t[..., None]) * noise + t[..., None] * data, data - noise, t
