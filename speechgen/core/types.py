@@ -164,6 +164,10 @@ class Mel:
     lengths: Tensor
     settings: MelSettings
 
+    def to(self, device: torch.device | str) -> Mel:
+        """Return the same mel on `device`."""
+        return replace(self, values=self.values.to(device), lengths=self.lengths.to(device))
+
     def require(self, settings: MelSettings) -> None:
         """Check that a vocoder for mels of `settings` can render this one.
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from speechgen.core.config import StrictModel
@@ -44,6 +45,11 @@ class Reference:
     def matched(self, mel: Mel) -> Mel:
         """What the acoustic model made for this voice, moved closer to it."""
         return mel if self.match is None else self.match(mel)
+
+    def to(self, device: torch.device | str) -> Reference:
+        """Return the same prompt on `device`; its symbols stay."""
+        moved = {name: getattr(self, name) for name in ("tokens", "match", "codes") if getattr(self, name) is not None}
+        return replace(self, mel=self.mel.to(device), **{name: value.to(device) for name, value in moved.items()})
 
     @property
     def needed_tokens(self) -> SemanticTokens:

@@ -3,12 +3,14 @@
 A stored voice is one file, $SPEECHGEN_HOME/voices/<name>.safetensors:
 
     audio   int16 [L]      the recording, trimmed and levelled, for pipelines that encode it otherwise
-    mel     float32 [T, M] and
-    tokens  int32 [T']     the prompt as the pipeline saw it that the voice was added with; no tokens if it has none
-    match   float32 [M + 2, M]   the VoiceMatch of that pipeline: heard, wanted and turn; none if it has none
-    metadata "voice"       VoiceInfo as JSON: which pipeline, tokenizer and mel these belong to, and what the recording says
+    mel     float32 [T, M]   the prompt as the pipeline saw it that the voice was added with; and what else its models read:
+    tokens  int32 [T']       semantic tokens
+    codes   int32 [Q, T']    a codec's, with their scales float32 [N] if it has such
+    symbols int32 [S]        phonemes of what it says
+    match   float32 [M + 2, M]   VoiceMatch: heard, wanted and turn
+    metadata "voice"       VoiceInfo as JSON: which pipeline and models these belong to, and what the recording says
 
-Where a pipeline sees a prompt in the same way, it speaks from mel and tokens without encoding anything again.
+Where a pipeline sees a prompt in the same way, it speaks from these without encoding anything again.
 """
 
 from __future__ import annotations
@@ -16,10 +18,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialize
 from torch import Tensor
@@ -29,19 +31,32 @@ from speechgen.core import checkpoint
 from speechgen.core.config import StrictModel
 from speechgen.core.errors import UserError, unknown
 from speechgen.core.files import written_beside
-from speechgen.core.types import Mel, MelSettings, SemanticTokens, Waveform
+from speechgen.core.types import CodecTokens, Mel, MelSettings, SemanticTokens, Waveform
 from speechgen.pipeline.carriers import Reference
 from speechgen.pipeline.matching import VoiceMatch
 from speechgen.pipeline.pipeline import Pipeline
 from speechgen.pipeline.prompts import MAX_SECONDS, prepare_prompt
 from speechgen.service import catalog
+from speechgen.text.vocabulary import ENGLISH
 
 if TYPE_CHECKING:
     from speechgen.service.engine import Engine
 
 __all__ = ["Source", "StoredVoice", "VoiceInfo", "add", "check_new", "encode", "read_source", "read_stored", "remove", "store"]
 
-FORMAT = 1
+FORMAT = 2
+LANGUAGE = "en-us"
+"""Of what stored voices say."""
+TENSORS = {
+    "audio": (torch.int16, 1),
+    "mel": (torch.float32, 2),
+    "tokens": (torch.int32, 1),
+    "codes": (torch.int32, 2),
+    "scales": (torch.float32, 1),
+    "symbols": (torch.int32, 1),
+    "match": (torch.float32, 2),
+}
+"""Type and number of dimensions of what a file may hold."""
 LONGEST_SECONDS = 3600.0
 """Longer recordings are refused before they are decoded."""
 LARGEST_BYTES = 32 * 2**20
@@ -57,16 +72,28 @@ class VoiceInfo(StrictModel):
     audio_seconds: float = Field(gt=0, description="length of the stored audio")
     rate: int = Field(ge=8000, le=192000, description="samples per second of the stored audio")
     pipeline: str = Field(description="what the prompt was encoded for")
-    tokenizer: str | None = Field(None, description="fingerprint of the checkpoint that made the tokens")
-    semantic: str | None = Field(None, description="fingerprint of the checkpoint whose tokens the match was fitted for")
-    acoustic: str | None = Field(None, description="fingerprint of the checkpoint whose mel the match was fitted for")
+    made_by: dict[str, str] = Field({}, description="fingerprints of the checkpoints that the prompt was encoded by and for")
     match_strength: float = Field(0.0, ge=0, le=1, description="of the match")
     token_rate: float = Field(1.0, gt=0, description="tokens per second")
     token_size: int = Field(1, gt=0, description="number of different tokens")
+    code_rate: float = Field(1.0, gt=0, description="codes of a codebook per second")
+    code_size: int = Field(1, gt=0, description="number of different codes")
+    codec: str | None = Field(None, description="identity of the codec whose codes there are")
+    read_as: str | None = Field(None, description="what the recording says, as the pipeline reads or heard it")
+    pace: float | None = Field(None, gt=0, description="phones a second, if that is known")
     transcript: str | None = Field(None, description="what the recording says, if that was told")
     mel: MelSettings = Field(description="definition of the mel")
     prompt_seconds: float = Field(gt=0, description="how much of a recording that pipeline uses")
+    holds: frozenset[str] = Field(frozenset({"audio", "mel"}), description="tensors of the file")
     warnings: tuple[str, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older(cls, told: Any) -> Any:
+        """Of a voice of format 1 the recording is used; who made its tokens was told another way."""
+        if isinstance(told, dict) and told.get("format") == 1:
+            return {name: value for name, value in told.items() if name not in ("tokenizer", "semantic", "acoustic")}
+        return told
 
 
 @dataclass(frozen=True)
@@ -118,7 +145,7 @@ def read_source(ref: Path | None, voice_name: str | None) -> Source:
     return Source(label, name, audio, stored, told, (str(path), state.st_mtime_ns, state.st_size))
 
 
-def encode(source: Source, pipeline: Pipeline, transcript: str | None = None, language: str = "en-us") -> Reference:
+def encode(source: Source, pipeline: Pipeline, transcript: str | None = None, language: str = LANGUAGE) -> Reference:
     """Return the prompt of a voice, as stored if this pipeline would make it in the same way.
 
     Args:
@@ -131,36 +158,29 @@ def encode(source: Source, pipeline: Pipeline, transcript: str | None = None, la
         UserError: the recording is silent or too short, or its text is needed and cannot be had.
     """
     stored = source.stored
-    if stored is not None and _fits(stored, pipeline):
-        known, device = stored.reference, pipeline.stages.device
-        mel = Mel(known.mel.values.to(device), known.mel.lengths.to(device), known.mel.settings)
-        match = None if known.match is None else known.match.to(device)
-        return Reference(mel, known.seconds, known.warnings, tokens=known.needed_tokens.to(device), match=match)
     transcript = source.transcript if transcript is None else transcript
+    if stored is not None and _fits(stored.info, pipeline, transcript, language):
+        return stored.reference.to(pipeline.stages.device)
     return pipeline.reference(source.audio, source.name, transcript=transcript, language=language)
 
 
-def _fits(voice: StoredVoice, pipeline: Pipeline) -> bool:
-    """Whether the pipeline speaks from tokens, and would make the same."""
-    info = voice.info
-    same = (info.mel, info.prompt_seconds) == (pipeline.stages.mel, pipeline.config.prompt_seconds)
-    names = pipeline.config.checkpoints
-    speaks_from_tokens = names.semantic is not None and names.codec is None  # codes are not stored with a voice
-    return same and speaks_from_tokens and all(getattr(info, key) == value for key, value in _made_by(pipeline).items())
+def _fits(info: VoiceInfo, pipeline: Pipeline, transcript: str | None, language: str) -> bool:
+    """Whether the pipeline would make of the recording what is stored."""
+    if pipeline.stages.reads_transcripts and (transcript, language) != (info.transcript, LANGUAGE):
+        return False
+    return info.model_copy(update=_seen_by(pipeline)) == info
 
 
-def _made_by(pipeline: Pipeline) -> dict[str, str | float | None]:
-    """What tokens and match of a voice depend on, by the fields of VoiceInfo."""
-    names, strength = pipeline.config.checkpoints, pipeline.config.match
-
-    def fingerprint(name: str | None) -> str | None:
-        return None if name is None else checkpoint.fingerprint(catalog.find_checkpoint(name))
-
+def _seen_by(pipeline: Pipeline) -> dict[str, Any]:
+    """What a prompt depends on beside the recording, by the fields of VoiceInfo."""
+    config = pipeline.config
+    # The match is fitted to mels; the vocoder renders what they become.
+    slots = {slot: name for slot, name in config.checkpoints.slots.items() if slot != "vocoder"}
     return {
-        "tokenizer": fingerprint(names.tokenizer),
-        "semantic": fingerprint(names.semantic) if strength else None,
-        "acoustic": fingerprint(names.acoustic) if strength else None,
-        "match_strength": strength,
+        "made_by": {slot: checkpoint.fingerprint(catalog.find_checkpoint(name)) for slot, name in slots.items()},
+        "match_strength": config.match,
+        "mel": pipeline.stages.mel,
+        "prompt_seconds": config.prompt_seconds,
     }
 
 
@@ -246,28 +266,43 @@ def store(
         rate=audio.rate,
         pipeline=pipeline,
         transcript=transcript,
-        mel=mel,
-        prompt_seconds=loaded.config.prompt_seconds,
+        read_as=reference.transcript,
+        pace=reference.pace,
         warnings=reference.warnings,
+        **_seen_by(loaded),
     )
-    tensors = {
-        "audio": (audio.samples[0] * 32767).round().to(torch.int16),
-        "mel": reference.mel.values[0].float().cpu().contiguous(),
-    }
-    tokens = reference.tokens
-    if tokens is not None:
-        info = info.model_copy(update={**_made_by(loaded), "token_rate": tokens.rate, "token_size": tokens.size})
-        tensors["tokens"] = tokens.ids[0].to(torch.int32).cpu().contiguous()
-    if reference.match is not None:
-        match = reference.match.to("cpu")
-        tensors["match"] = torch.cat((match.heard[None], match.wanted[None], match.turn))
+    about, tensors = _packed(reference.to("cpu"))
+    tensors["audio"] = (audio.samples[0] * 32767).round().to(torch.int16)
+    info = info.model_copy(update={**about, "holds": frozenset(tensors)})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with written_beside(path) as beside:
-            beside.write_bytes(serialize(tensors, {"voice": info.model_dump_json()}))
+            beside.write_bytes(
+                serialize({name: value.contiguous() for name, value in tensors.items()}, {"voice": info.model_dump_json()})
+            )
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from error
     return info
+
+
+def _packed(reference: Reference) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The tensors of a prompt on the CPU, and what VoiceInfo says of them."""
+    about: dict[str, Any] = {}
+    tensors = {"mel": reference.mel.values[0].float()}
+    tokens, codes, match = reference.tokens, reference.codes, reference.match
+    if tokens is not None:
+        about |= {"token_rate": tokens.rate, "token_size": tokens.size}
+        tensors["tokens"] = tokens.ids[0].to(torch.int32)
+    if codes is not None:
+        about |= {"code_rate": codes.rate, "code_size": codes.size, "codec": codes.codec}
+        tensors["codes"] = codes.ids[0].to(torch.int32)
+        if codes.scales is not None:
+            tensors["scales"] = codes.scales[0].float()
+    if reference.symbols is not None:
+        tensors["symbols"] = reference.symbols.to(torch.int32)
+    if match is not None:
+        tensors["match"] = torch.cat((match.heard[None], match.wanted[None], match.turn))
+    return about, tensors
 
 
 def remove(name: str) -> Path:
@@ -303,8 +338,7 @@ def read_stored(path: Path) -> StoredVoice:
             raise UserError(f"{path} is larger than any stored voice: remove it and add the voice again")
         with safe_open(path, framework="pt") as file:
             info = VoiceInfo.model_validate_json((file.metadata() or {}).get("voice", ""))
-            needed = ("audio", "mel", *(["tokens"] if info.tokenizer else []))
-            tensors = {name: file.get_tensor(name) for name in (*needed, *({"match"} & set(file.keys())))}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no mapping
         return _join(info, tensors)
     except (OSError, SafetensorError, ValidationError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
@@ -314,23 +348,49 @@ def read_stored(path: Path) -> StoredVoice:
 
 
 def _join(info: VoiceInfo, tensors: dict[str, Tensor]) -> StoredVoice:
-    wanted = {"audio": (torch.int16, 1), "mel": (torch.float32, 2), "tokens": (torch.int32, 1), "match": (torch.float32, 2)}
+    """Build the voice from what its file holds.
+
+    Raises:
+        ValueError: a tensor is missing, of another type or shape than it should be, out of range or not finite.
+    """
+    if strange := (info.holds - tensors.keys()) | (tensors.keys() - TENSORS.keys()):
+        raise ValueError(f"{', '.join(sorted(strange))} is missing or unknown")
     for name, tensor in tensors.items():
-        dtype, dims = wanted[name]
+        dtype, dims = TENSORS[name]
         if tensor.dtype != dtype or tensor.dim() != dims or not tensor.numel():
             raise ValueError(f"{name} is {tensor.dtype} {list(tensor.shape)}")
-    audio, mel, tokens = tensors["audio"], tensors["mel"], tensors.get("tokens")
-    if mel.shape[1] != info.mel.num_bins or not bool(mel.isfinite().all()):
-        raise ValueError("the mel has other bins than it says, or values that are not finite")
-    said = None
-    if tokens is not None:
-        if int(tokens.min()) < 0 or int(tokens.max()) >= info.token_size:
-            raise ValueError("tokens are out of range")
-        said = SemanticTokens(tokens[None].long(), torch.tensor([len(tokens)]), info.token_rate, info.token_size)
-    match = tensors.get("match")
-    if match is not None and (match.shape != (info.mel.num_bins + 2, info.mel.num_bins) or not bool(match.isfinite().all())):
-        raise ValueError("the match has other bins than the mel, or values that are not finite")
-    seen = Mel(mel[None], torch.tensor([len(mel)]), info.mel)
-    moved = None if match is None else VoiceMatch(match[0], match[1], match[2:])
-    reference = Reference(seen, info.seconds, info.warnings, tokens=said, match=moved)
-    return StoredVoice(info, Waveform.single(audio.float() / 32767, info.rate), reference)
+        if not bool(tensor.isfinite().all()):
+            raise ValueError(f"{name} has values that are not finite")
+    mel, bins = tensors["mel"], info.mel.num_bins
+    if mel.shape[1] != bins or ("match" in tensors and tensors["match"].shape != (bins + 2, bins)):
+        raise ValueError("mel or match have other bins than the mel's settings")
+    for name, size in (("tokens", info.token_size), ("codes", info.code_size), ("symbols", len(ENGLISH))):
+        if name in tensors and not 0 <= int(tensors[name].min()) <= int(tensors[name].max()) < size:
+            raise ValueError(f"{name} are out of range")
+    reference = Reference(
+        Mel(mel[None], torch.tensor([len(mel)]), info.mel),
+        info.seconds,
+        info.warnings,
+        tokens=_tokens(info, tensors),
+        transcript=info.read_as,
+        match=VoiceMatch(match[0], match[1], match[2:]) if (match := tensors.get("match")) is not None else None,
+        symbols=tensors["symbols"].long() if "symbols" in tensors else None,
+        pace=info.pace,
+        codes=_codes(info, tensors),
+    )
+    return StoredVoice(info, Waveform.single(tensors["audio"].float() / 32767, info.rate), reference)
+
+
+def _tokens(info: VoiceInfo, tensors: dict[str, Tensor]) -> SemanticTokens | None:
+    if "tokens" not in tensors:
+        return None
+    ids = tensors["tokens"][None].long()
+    return SemanticTokens(ids, torch.tensor([ids.shape[1]]), info.token_rate, info.token_size)
+
+
+def _codes(info: VoiceInfo, tensors: dict[str, Tensor]) -> CodecTokens | None:
+    if "codes" not in tensors or info.codec is None:
+        return None
+    ids, scales = tensors["codes"][None].long(), tensors.get("scales")
+    scales = None if scales is None else scales[None]
+    return CodecTokens(ids, torch.tensor([ids.shape[2]]), info.code_rate, info.code_size, info.codec, scales)

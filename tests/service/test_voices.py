@@ -1,6 +1,8 @@
 """Stored voices: the same sound as from the recording, without encoding; and everything that must be refused."""
 
+import json
 import os
+import shutil
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from speechgen.pipeline.pipeline import Pipeline
 from speechgen.service import catalog, voices
 from speechgen.service.engine import Engine
 from speechgen.service.requests import SynthesisRequest
+from tests.latents import tiny_latents  # noqa: F401, a fixture
 from tests.tiny import RATE, voice_like, write_pipeline
 
 
@@ -165,9 +168,39 @@ def test_a_stored_voice_keeps_how_its_sound_is_moved_and_for_which_checkpoint(ho
     assert not torch.equal(plain.samples, direct.samples)
     voices.add(Engine("cpu"), "anna", recording, "moving")
     info = voices.read_stored(home / "voices" / "anna.safetensors").info
-    assert info.match_strength == 0.5 and info.semantic and info.acoustic
+    assert info.match_strength == 0.5 and set(info.made_by) == {"tokenizer", "semantic", "acoustic"}
     encode, encoded = Pipeline.reference, []
     monkeypatch.setattr(Pipeline, "reference", lambda *a, **options: encoded.append(1) or encode(*a, **options))
     assert torch.equal(speak(Engine("cpu"), voice="anna", pipeline="moving").samples, direct.samples) and not encoded
     speak(Engine("cpu"), voice="anna")  # a pipeline that moves nothing
     assert encoded
+
+
+@pytest.mark.parametrize("pipeline", ["tiny-codes", "tiny-reader", "ditar", "ardit", "ardit-told"])
+def test_a_voice_of_any_pipeline_is_not_encoded_again(tiny_latents, tmp_path, recording, monkeypatch, pipeline):  # noqa: F811
+    """Codes, symbols, pace and match come back as they were made."""
+    home = shutil.copytree(tiny_latents, tmp_path / "home")
+    monkeypatch.setenv("SPEECHGEN_HOME", str(home))
+    said = "hello there" if pipeline in ("tiny-reader", "ardit-told") else None
+    path = home / "pipelines" / f"{pipeline}.yaml"
+    if "vocoder" in path.read_text():
+        path.write_text(path.read_text() + "match: 0.5\n")
+    direct = speak(Engine("cpu"), ref=recording, ref_text=said, pipeline=pipeline)
+    voices.add(Engine("cpu"), "anna", recording, pipeline, transcript=said)
+    encode, encoded = Pipeline.reference, []
+    monkeypatch.setattr(Pipeline, "reference", lambda *a, **options: encoded.append(1) or encode(*a, **options))
+    assert torch.equal(speak(Engine("cpu"), voice="anna", pipeline=pipeline).samples, direct.samples) and not encoded
+    if said is not None:
+        speak(Engine("cpu"), voice="anna", ref_text="something else", pipeline=pipeline)
+        assert encoded, "another text is another prompt"
+
+
+def test_a_voice_of_the_first_format_speaks_from_its_recording(stored, monkeypatch):
+    """Which models had made its tokens was told otherwise; the recording is what lasts."""
+    info = voices.read_stored(stored).info.model_dump(mode="json")
+    told = {key: info[key] for key in ("source", "seconds", "audio_seconds", "rate", "pipeline", "mel", "prompt_seconds")}
+    told |= {"format": 1, "tokenizer": "abc", "semantic": None, "acoustic": None, "token_rate": 50.0, "token_size": 99}
+    save_file(load_file(stored), stored, metadata={"voice": json.dumps(told)})
+    encode, encoded = Pipeline.reference, []
+    monkeypatch.setattr(Pipeline, "reference", lambda *a, **options: encoded.append(1) or encode(*a, **options))
+    assert speak(Engine("cpu"), voice="anna").seconds > 0 and encoded
