@@ -216,6 +216,7 @@ class _Reader:
             blocks=torch.full((branches, sides.shape[1]), CONTEXT, device=device),
         )
         x, position, time, _ = network.prefix(self._layout)
+        self._manner = network.manner(self._layout)
         self._prefix = x.shape[1]
         self._cache = KeyValueCache(network.config.depth, self._prefix + known.size)
         # Reference and text do not see the sides, as in training.
@@ -237,7 +238,7 @@ class _Reader:
         return found if self._branches == 1 else guide(*found.chunk(2), guidance)
 
     def _speech(self, latents: Tensor, numbers: Tensor, time: float) -> Tensor:
-        x = self._network.embed(latents).expand(self._branches, -1, -1)
+        x = self._network.embed(latents.expand(self._branches, -1, -1), self._manner)
         position = self._network.places(self._layout, numbers.float())
         return self._run(x, position, torch.full_like(position, time))
 

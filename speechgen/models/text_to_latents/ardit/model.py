@@ -19,6 +19,7 @@ from speechgen.models.text_to_latents.ardit.config import ARDiTConfig
 from speechgen.nn.embeddings import TimeEmbedding
 from speechgen.nn.kv_cache import KeyValueCache
 from speechgen.nn.masks import valid_mask
+from speechgen.nn.pooling import ReferenceEncoder
 from speechgen.nn.positions import angles_at
 from speechgen.nn.transformer import TransformerBlock
 
@@ -82,9 +83,12 @@ class ARDiT(nn.Module):
         super().__init__()
         self.config = config
         width = config.width
-        self.symbols = nn.Embedding(config.vocabulary_size + 1, width)  # the last row: a hidden symbol
+        self.symbols = nn.Embedding(config.vocabulary_size, width)
+        self.hidden = nn.Parameter(torch.randn(width) * 0.02)  # in place of a symbol
         self.project = nn.Linear(config.latent_width, width)
-        self.kinds = nn.Embedding(2, width)  # of the reference, and of the speech
+        self.kinds = nn.Embedding(2, width)  # of the text, and of the reference
+        # Differs from paper, whose model finds the voice where it attends to the prompt.
+        self.voice = ReferenceEncoder(config.latent_width, width) if config.untold_prompt else None
         self.time = TimeEmbedding(config.time_width)
         self.blocks = nn.ModuleList(
             TransformerBlock(
@@ -115,7 +119,7 @@ class ARDiT(nn.Module):
         size = noisy.shape[1]
         latents = torch.cat((layout.clean, noisy), dim=1)
         places = self.places(layout, torch.arange(size, device=noisy.device))
-        x = torch.cat((x, self.embed(latents)), dim=1)
+        x = torch.cat((x, self.embed(latents, self.manner(layout))), dim=1)
         position = torch.cat((position, places, places), dim=1)
         time = torch.cat((time, torch.full_like(t, CLEAN), t), dim=1)
         seen = block_mask(valid, valid_mask(layout.lengths, size), layout.blocks)
@@ -124,8 +128,9 @@ class ARDiT(nn.Module):
     def prefix(self, layout: Layout) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Reference and text: embeddings [B, P, D], positions, times and which are real, [B, P] each."""
         shown, size = layout.reference.shape[1], layout.text.shape[1]
-        ids = layout.text.masked_fill(layout.hidden[:, None], self.config.vocabulary_size)
-        x = torch.cat((self.project(layout.reference) + self.kinds.weight[0], self.symbols(ids)), dim=1)
+        symbols = torch.where(layout.hidden[:, None, None], self.hidden.to(self.symbols.weight.dtype), self.symbols(layout.text))
+        text, reference = symbols + self.kinds.weight[0], self.project(layout.reference) + self.kinds.weight[1]
+        x = torch.cat((reference, text), dim=1)
         index = torch.arange(max(shown, size), device=x.device).float()
         behind = index[:shown] - layout.reference_lengths[:, None]
         position = torch.cat((behind * _pace(layout), index[:size].expand(len(x), -1)), dim=1)
@@ -137,9 +142,16 @@ class ARDiT(nn.Module):
         """Positions [B, M] of latents by number [M]: spread evenly over the symbols."""
         return numbers * _pace(layout)
 
-    def embed(self, latents: Tensor) -> Tensor:
+    def manner(self, layout: Layout) -> Tensor:
+        """One vector of the voice, [B, 1, D], which all latents of the speech have; zeros without a reference."""
+        if self.voice is None or layout.reference.shape[1] == 0:
+            return layout.clean.new_zeros(len(layout.text), 1, self.config.width)
+        heard: Tensor = self.voice(layout.reference, valid_mask(layout.reference_lengths, layout.reference.shape[1]))
+        return heard[:, None]
+
+    def embed(self, latents: Tensor, manner: Tensor) -> Tensor:
         """Map latents of the speech [B, N, C] to [B, N, D]."""
-        embedded: Tensor = self.project(latents) + self.kinds.weight[1]
+        embedded: Tensor = self.project(latents) + manner
         return embedded
 
     def read(self, x: Tensor, position: Tensor, time: Tensor, seen: Tensor, cache: KeyValueCache | None = None) -> Tensor:
