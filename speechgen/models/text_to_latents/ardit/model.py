@@ -128,7 +128,7 @@ class ARDiT(nn.Module):
     def prefix(self, layout: Layout) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Reference and text: embeddings [B, P, D], positions, times and which are real, [B, P] each."""
         shown, size = layout.reference.shape[1], layout.text.shape[1]
-        symbols = torch.where(layout.hidden[:, None, None], self.hidden.to(self.symbols.weight.dtype), self.symbols(layout.text))
+        symbols = torch.where(layout.hidden[:, None, None], self.hidden, self.symbols(layout.text))
         text, reference = symbols + self.kinds.weight[0], self.project(layout.reference) + self.kinds.weight[1]
         x = torch.cat((reference, text), dim=1)
         index = torch.arange(max(shown, size), device=x.device).float()
