@@ -9,7 +9,7 @@ from torchaudio.functional import resample
 
 from speechgen.pipeline.silence import speech_span
 
-__all__ = ["LAST_PAUSE", "close_piece", "fade_edges", "limit_peaks", "open_piece", "pause_after"]
+__all__ = ["LAST_PAUSE", "close_piece", "end_at", "fade_edges", "fade_in", "limit_peaks", "open_piece", "pause_after"]
 
 FADE_SECONDS = 0.005
 LEAD_SECONDS = 0.03
@@ -29,13 +29,24 @@ def pause_after(text: str) -> float:
 
 def fade_edges(samples: Tensor, rate: int) -> Tensor:
     """Fade `samples [L]` in and out linearly, so that neither edge clicks."""
-    return _fade(_fade(samples, rate, out=False), rate, out=True)
+    return _fade(fade_in(samples, rate), rate, out=True)
 
 
 def open_piece(samples: Tensor, rate: int, lead: float = LEAD_SECONDS) -> Tensor:
     """Shorten the silence before the speech in `samples [L]` to `lead` seconds and fade in."""
     start = max(0, speech_span(samples, rate).start - int(lead * rate))
-    return _fade(samples[start:], rate, out=False)
+    return fade_in(samples[start:], rate)
+
+
+def fade_in(samples: Tensor, rate: int) -> Tensor:
+    """Fade `samples [L]` in, so that they do not click."""
+    return _fade(samples, rate, out=False)
+
+
+def end_at(samples: Tensor, rate: int, size: int) -> Tensor:
+    """Return `size` of `samples [L]`, faded out, with silence behind them if they are fewer."""
+    kept = _fade(samples[: max(0, size)], rate, out=True)
+    return torch.cat([kept, samples.new_zeros(max(0, size - len(kept)))])
 
 
 def close_piece(samples: Tensor, rate: int, pause: float) -> Tensor:

@@ -216,7 +216,7 @@ class Pipeline:
         if found:
             notes.append(f"{_excerpt(task.piece.text)} is {' and '.join(found)}: try another --seed")
         level = longform.limit_peaks(normalize_level(made.samples, rate), rate)
-        (part,) = self._edged(iter([replace(made, samples=level)]), task.piece)
+        (part,) = self._edged(iter([replace(made, samples=level)]), task)
         alignment = self._align(task, language, part)
         return Speech(part.samples, rate, (task.piece.text,), tuple(notes), () if alignment is None else (alignment,))
 
@@ -275,7 +275,7 @@ class Pipeline:
                 seconds=None if options.seconds is None else options.seconds * len(piece.text) / letters,
             )
             parts = self.stages.spans(task) if spans and not options.pitch and options.candidates == 1 else None
-            for made in self._edged(self._whole(task) if parts is None else self._in_spans(task, parts), piece):
+            for made in self._edged(self._whole(task) if parts is None else self._in_spans(task, parts), task):
                 spoken |= bool(made.samples.any())
                 warnings[told:] = [line for line in dict.fromkeys(warnings[told:]) if line not in warnings[:told]]
                 news, told = tuple(warnings[told:]), len(warnings)
@@ -295,16 +295,20 @@ class Pipeline:
         if told < len(warnings):
             yield Chunk(torch.zeros(0), rate, len(pieces) - 1, len(pieces), "", False, tuple(warnings[told:]))
 
-    def _edged(self, parts: Iterator[Part], piece: Piece) -> Iterator[Part]:
-        """Trim and fade where the piece begins and ends, and add its pause."""
-        rate, first, lost = self.stages.rate, True, 0
+    def _edged(self, parts: Iterator[Part], task: Task) -> Iterator[Part]:
+        """Trim and fade where the piece begins and ends, and add its pause; one that lasts as long as asked is not trimmed."""
+        rate, piece, first, lost, handed = self.stages.rate, task.piece, True, 0, 0
         for part in parts:
             samples = part.samples
             if first and len(samples):
-                opened, first = longform.open_piece(samples, rate), False
-                samples = torch.cat((torch.zeros(int(piece.lead * rate)), opened))
+                opened = longform.open_piece(samples, rate) if task.seconds is None else longform.fade_in(samples, rate)
+                samples, first = torch.cat((torch.zeros(int(piece.lead * rate)), opened)), False
                 lost = len(part.samples) - len(samples)
-            samples = longform.close_piece(samples, rate, piece.pause) if part.last else samples
+            if part.last and task.seconds is None:
+                samples = longform.close_piece(samples, rate, piece.pause)
+            elif part.last:
+                samples = longform.end_at(samples, rate, round((piece.lead + task.seconds) * rate) - handed)
+            handed += len(samples)
             yield Part(samples, part.last, part.tokens, lost)
 
     def _align(self, task: Task, language: str, part: Part) -> Alignment | None:

@@ -65,6 +65,18 @@ def test_a_piece_takes_as_long_as_its_phones_do_at_the_pace_of_the_reference(loa
     assert made.pop() == round(4.0 * stages.autoencoder.rate), "a duration is meant as it is given"
 
 
+def test_sound_lasts_to_the_sample_as_long_as_asked_whole_and_streamed(load):
+    """Two pieces share what is asked for, and none of it is trimmed."""
+    pipeline = load("ardit")
+    for seconds, text in ((1.1, TEXT), (9.3, "Hello there, all of you who came. " * 8)):
+        options = pipeline.options(seconds=seconds)
+        whole = pipeline.speak(text, refer(pipeline), language="en-us", seed=0, options=options)
+        spans = pipeline.stream(text, refer(pipeline), language="en-us", seed=0, options=options, spans=True)
+        for made in (whole.samples, torch.cat([chunk.samples for chunk in spans])):
+            assert abs(len(made) - round(seconds * pipeline.stages.rate)) < len(whole.pieces)
+    assert len(whole.pieces) > 1
+
+
 def test_a_model_that_ends_by_itself_takes_no_duration(load):
     with pytest.raises(UserError, match="as long as its text takes"):
         load("ditar").options(seconds=3.0)

@@ -63,7 +63,7 @@ def test_a_pipeline_without_a_tokenizer_asks_for_it(home, recording):
 
 def test_a_given_duration_is_obeyed(home, recording):
     result = Engine("cpu").synthesize(ask(ref=recording, ref_text=SAID, duration=3.0))
-    assert result.seconds == pytest.approx(3.0, abs=0.4)
+    assert len(result.samples) == 3 * RATE
     with pytest.raises(UserError, match="give a speed instead of a duration"):
         Engine("cpu").synthesize(ask(pipeline="tiny", duration=3.0))
 
