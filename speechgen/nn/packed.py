@@ -15,11 +15,10 @@ from torch import Tensor, nn
 
 from speechgen.core.errors import UserError
 
-__all__ = ["PRECISIONS", "Precision", "has_bfloat16", "hasten", "pack"]
+__all__ = ["Precision", "has_bfloat16", "hasten", "pack", "precisions"]
 
 Precision = Literal["float32", "bfloat16", "int8"]
 """Of the products with weights."""
-PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "int8")
 
 
 def has_bfloat16() -> bool:
@@ -27,6 +26,11 @@ def has_bfloat16() -> bool:
     if platform.machine().lower() in ("x86_64", "amd64"):
         return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def precisions() -> tuple[Precision, ...]:
+    """Return those that this CPU has, most bits first."""
+    return ("float32", "bfloat16", "int8") if has_bfloat16() else ("float32", "int8")
 
 
 def hasten(network: nn.Module, precision: Precision, device: torch.device, *, compiled: bool = False) -> None:

@@ -23,7 +23,7 @@ from speechgen.core.protocols import Progress
 from speechgen.evaluation.speed import Percentiles, percentiles
 from speechgen.models.text_to_mel.f5_tts.config import F5Config
 from speechgen.models.text_to_mel.f5_tts.model import F5TTS
-from speechgen.nn.packed import PRECISIONS, Precision, has_bfloat16, hasten
+from speechgen.nn.packed import Precision, hasten, precisions
 from speechgen.published import f5
 from speechgen.service import published_e2
 from speechgen.service.answering import Ask, answering
@@ -37,7 +37,7 @@ INSTALL = (
     "torchaudio x-transformers ema-pytorch torchdiffeq einops librosa rjieba pypinyin safetensors"
 )
 """How to get the published code into an environment of its own."""
-OURS = tuple(precision for precision in PRECISIONS if precision != "bfloat16" or has_bfloat16())
+OURS = precisions()
 PUBLISHED: tuple[Precision, ...] = tuple(precision for precision in OURS if precision != "int8")
 
 

@@ -27,7 +27,7 @@ from speechgen.models.acoustic.soundstorm.model import SoundStorm
 from speechgen.models.text_to_codes.magnet.config import MAGNeTConfig, MAGNeTOptions
 from speechgen.models.text_to_codes.magnet.generate import MAGNeTGenerator
 from speechgen.models.text_to_codes.magnet.model import MAGNeT
-from speechgen.nn.packed import Precision, has_bfloat16, hasten
+from speechgen.nn.packed import hasten, precisions
 from speechgen.service import published_soundstorm
 from speechgen.service.answering import answering
 from speechgen.service.machine import describe, using_threads
@@ -41,8 +41,7 @@ INSTALL = (
     "beartype jaxtyping wadler-lindig rotary-embedding-torch einops hyper-connections gateloop-transformer tqdm"
 )
 """How to get the published code into an environment of its own."""
-PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16") if has_bfloat16() else ("float32",)
-"""That this CPU has."""
+PRECISIONS = tuple(precision for precision in precisions() if precision != "int8")
 SMALL_SOUNDSTORM = SoundStormConfig(num_tokens=192, width=192, depth=6, speakers=2)
 SMALL_MAGNET = MAGNeTConfig(dropout=0.0)
 
