@@ -1,12 +1,12 @@
 """What is written in digits, symbols and abbreviations is read as an English speaker would read it."""
 
 import random
-import time
 
 import pytest
 
 from speechgen.text.english import EnglishReader
 from speechgen.text.spans import SPAN
+from tests.timing import seconds_of
 
 AMERICAN = [
     # Whole numbers
@@ -355,15 +355,12 @@ March_5_ ½_ Jan. No. etc. Henry_ Chapter_V_ 1_Main_ e.g._ 5km_ _ 1990s_ 1st_
 
 
 @pytest.mark.parametrize("unit", UNITS.split())
-def test_100_000_characters_take_less_than_two_seconds(american, unit):
-    start = time.process_time()
-    american((unit.replace("_", " ") * 100_000)[:100_000] + "!")
-    assert time.process_time() - start < 2
+def test_100_000_characters_take_linear_time(american, unit):
+    text = (unit.replace("_", " ") * 100_000)[:100_000] + "!"
+    assert seconds_of(lambda: american(text)) < 4
 
 
-def test_100_000_characters_of_numbers_take_less_than_two_seconds(american):
+def test_100_000_characters_of_numbers_take_linear_time(american):
     rng = random.Random(0)
     text = " ".join(str(rng.randrange(10**6)) for _ in range(15_000))
-    start = time.process_time()
-    american(text)
-    assert time.process_time() - start < 2
+    assert seconds_of(lambda: american(text)) < 4
