@@ -37,8 +37,8 @@ def edit(
     speed: Annotated[float, typer.Option("--speed", help="Tempo of the new words; 1 is that of the words around.")] = 1.0,
     steps: Annotated[int | None, typer.Option("--steps", help="Integration steps: more is slower and cleaner.")] = None,
     temperature: Annotated[
-        float, typer.Option("--temperature", help="0: the likeliest reading; 1: as varied as people.")
-    ] = 0.3,
+        float | None, typer.Option("--temperature", help="0: the likeliest reading; 1: as varied as people.")
+    ] = None,
     candidates: Annotated[int, typer.Option("--candidates", help="Make each stretch so often; keep what fits best.")] = 4,
     seed: Annotated[int | None, typer.Option("--seed", help="Same seed, same samples; otherwise chosen and printed.")] = None,
     format: Annotated[str | None, typer.Option("--format", help="wav, flac, ogg or mp3; otherwise the suffix of -o.")] = None,

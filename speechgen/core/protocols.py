@@ -297,11 +297,19 @@ class Autoencoder(Protocol):
 
 @dataclass(frozen=True)
 class LatentPart:
-    """Some latents `values [1, T, D]` of an utterance that is being made, `done` in [0, 1] of it; `last`: it ends here."""
+    """Some latents of an utterance that is being made.
+
+    Attributes:
+        values: [1, T, D].
+        last: whether it ends here.
+        done: how much of it there is, in [0, 1].
+        ran_on: whether it ends for its bound alone, the model having found no end.
+    """
 
     values: Tensor
     last: bool
     done: float
+    ran_on: bool = False
 
 
 class TextToLatents(Protocol):

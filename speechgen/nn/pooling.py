@@ -31,5 +31,5 @@ class ReferenceEncoder(nn.Module):
         weights = self.attention(x).float().masked_fill(~valid, -1e4).softmax(-1)  # [B, 1, T']
         mean = (weights * x).sum(-1)
         deviation = ((weights * (x - mean[..., None]).square()).sum(-1) + 1e-5).sqrt()
-        vector: Tensor = self.out(torch.cat((mean, deviation), dim=-1))
+        vector: Tensor = self.out(torch.cat((mean, deviation), dim=-1).to(x.dtype))
         return vector * valid.any(-1)

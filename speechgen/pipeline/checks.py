@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -9,8 +11,8 @@ from speechgen.pipeline.silence import speech_span
 
 __all__ = ["faults"]
 
-SECONDS_PER_SYMBOL = (0.02, 0.35)
-"""Fewer or more seconds of speech per symbol of the text than anyone speaks."""
+SECONDS_PER_SYMBOL = (0.02, 0.2)
+"""Fewer or more seconds of speech per symbol of the text than anyone speaks; usual are 0.06 to 0.08."""
 ROOM_SECONDS = 0.6
 """Added to the most, for texts of a few symbols."""
 CLIPPED_SHARE = 1e-3
@@ -20,13 +22,13 @@ NOISE_FLATNESS = 0.3
 """Spectral flatness in that band: white noise 0.56, vowels below 0.1; a final s is over before TAIL_SECONDS."""
 
 
-def faults(samples: Tensor, rate: int, num_symbols: int, speed: float = 1.0) -> list[str]:
+def faults(samples: Tensor, rate: int, num_symbols: int | None, speed: float = 1.0) -> list[str]:
     """Return what is wrong with a piece, in a few words each; nothing if it is fine.
 
     Args:
         samples: [L] before trimming and limiting.
         rate: samples per second.
-        num_symbols: phoneme symbols of the text.
+        num_symbols: phoneme symbols of the text; None where it may last as long as it does.
         speed: tempo that was asked for.
     """
     if not samples.isfinite().all():
@@ -35,7 +37,7 @@ def faults(samples: Tensor, rate: int, num_symbols: int, speed: float = 1.0) -> 
     seconds = speed * (span.stop - span.start) / rate
     if seconds == 0:
         return ["silent"]
-    least, most = (num_symbols * bound for bound in SECONDS_PER_SYMBOL)
+    least, most = (0.0, math.inf) if num_symbols is None else (num_symbols * bound for bound in SECONDS_PER_SYMBOL)
     found = {
         "too short for its text": seconds < least,
         "too long for its text": seconds > most + ROOM_SECONDS,

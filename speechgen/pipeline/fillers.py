@@ -12,7 +12,10 @@ from speechgen.pipeline.pipeline import Pipeline
 from speechgen.pipeline.stages import Plan
 from speechgen.pipeline.token_stages import TokenStages
 
-__all__ = ["can_fill", "filler_for"]
+__all__ = ["can_fill", "filler_for", "usual_options"]
+
+LIKELY = 0.3
+"""Temperature of the tokens of new words: there is less room for variety in a sentence that is there already."""
 
 
 def filler_for(pipeline: Pipeline, options: Options, language: str) -> GapFiller:
@@ -27,6 +30,12 @@ def filler_for(pipeline: Pipeline, options: Options, language: str) -> GapFiller
     if isinstance(stages, LatentStages) and hasattr(stages.text_to_latents, "infill"):
         return LatentFiller(stages, options, phonemizer)
     raise UserError("the models of this pipeline cannot fill a gap: choose another for editing")
+
+
+def usual_options(pipeline: Pipeline) -> dict[str, float]:
+    """What editing asks of the models of a pipeline, if neither its YAML nor the request says otherwise."""
+    chosen = isinstance(pipeline.stages, TokenStages) and "temperature" not in pipeline.config.semantic
+    return {"temperature": LIKELY} if chosen else {}
 
 
 def can_fill(plan: Plan) -> bool:

@@ -14,7 +14,7 @@ from speechgen.core.types import Latents, Mel, Text, Waveform
 from speechgen.pipeline.carriers import Options
 from speechgen.pipeline.gaps import Gap, rendered
 from speechgen.pipeline.hearing import count_phones
-from speechgen.pipeline.latent_stages import USUAL_PACE, LatentStages, pace_of, phones_in
+from speechgen.pipeline.latent_stages import LatentStages, pace_of, phones_in, usual_seconds
 from speechgen.text.phonemes import Phonemizer
 
 __all__ = ["LatentFiller"]
@@ -83,7 +83,7 @@ class LatentFiller:
         else:
             tokenizer = self._stages.tokenizer
             pace = pace_of(None if tokenizer is None else count_phones(tokenizer, gap.audio), gap.audio.seconds)
-        return self._phones(gap.change.text) / (pace or USUAL_PACE)
+        return usual_seconds(self._text(gap.change.text).ids[0], pace)
 
     def _phones(self, text: str) -> int:
         return phones_in(self._text(text).ids[0])

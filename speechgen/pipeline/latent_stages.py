@@ -26,13 +26,17 @@ from speechgen.pipeline.streaming import VocoderStream
 from speechgen.text.phonemes import Phonemizer
 from speechgen.text.vocabulary import ENGLISH
 
-__all__ = ["USUAL_PACE", "LatentStages", "MelStream", "pace_of", "phones_in"]
+__all__ = ["LatentStages", "MelStream", "pace_of", "phones_in", "usual_seconds"]
 
 SHARE_LATENTS = 90
 """Parts of 100 that the model takes of a piece's progress."""
 USUAL_PACE = 10.0
 """Phones a second, where a reference's own pace is not known."""
 PACE_LIMITS = (7.0, 15.0)
+LEAST_SECONDS = 0.4
+"""Of a piece, with the silence around it, however short its text."""
+MOST_SYMBOLS = 40.0
+"""A second."""
 POOR_FIT = -3.0
 """Log probability by phone below which a text is not that of its recording."""
 
@@ -116,16 +120,22 @@ class LatentStages:
 
     def whole(self, task: Task) -> Part:
         """Run all models over a piece."""
-        return Part(render(self.vocoder, task.voice.timbre.matched(self._said(task)), task, self.device))
+        latents, faults = self._made(task)
+        mel = task.voice.timbre.matched(self.autoencoder.decode(latents))
+        return Part(render(self.vocoder, mel, task, self.device), faults=faults)
 
     def latents(self, task: Task) -> Latents:
         """Make the latents of a piece."""
+        return self._made(task)[0]
+
+    def _made(self, task: Task) -> tuple[Latents, tuple[str, ...]]:
+        """Latents of a piece, and what is known to be wrong with them."""
         parts = []
         for part in self._parts(task, slower(task.options, "text_to_latents")):
             parts.append(part.values)
             task.share(0, SHARE_LATENTS)(round(1000 * part.done), 1000)
         values = torch.cat(parts, dim=1)
-        return Latents(values, _size(values), self.autoencoder.rate)
+        return Latents(values, _size(values), self.autoencoder.rate), _faults(part)
 
     def spans(self, task: Task) -> Iterator[Part]:
         """Speak a piece patch by patch, or block by block, as the model makes them."""
@@ -136,7 +146,7 @@ class LatentStages:
             mel = task.voice.timbre.matched(decoder.push(part.values))
             samples = sound.push(mel.values, last=part.last)
             if part.last or len(samples):
-                yield Part(samples, part.last)
+                yield Part(samples, part.last, faults=_faults(part))
 
     def _parts(self, task: Task, options: StrictModel) -> Iterator[LatentPart]:
         """What the model makes of a piece."""
@@ -157,7 +167,7 @@ class LatentStages:
         if task.seconds is not None:
             seconds = task.seconds * task.options.ratio
         else:
-            seconds = phones_in(task.phonemes) / (task.voice.tempo.pace or USUAL_PACE)
+            seconds = max(LEAST_SECONDS, usual_seconds(task.phonemes, task.voice.tempo.pace, task.options.speed))
         return max(1, round(seconds * self.autoencoder.rate))
 
 
@@ -177,6 +187,11 @@ class MelStream:
         return replace(mel, values=mel.values[:, mel.values.shape[1] - count :], lengths=torch.full_like(mel.lengths, count))
 
 
+def usual_seconds(symbols: Tensor, pace: float | None, speed: float = 1.0) -> float:
+    """Seconds that symbols take at speed 1 and a pace in phones a second, and no fewer than leave them audible at `speed`."""
+    return max(phones_in(symbols) / (pace or USUAL_PACE), speed * len(symbols) / MOST_SYMBOLS)
+
+
 def phones_in(symbols: Tensor) -> int:
     """How many of some symbols are phones."""
     return sum(index in ENGLISH.phone_ids for index in symbols.tolist())
@@ -185,6 +200,10 @@ def phones_in(symbols: Tensor) -> int:
 def pace_of(phones: float | None, seconds: float) -> float | None:
     """Phones a second, within what people speak; None if it is not known."""
     return None if not phones else min(PACE_LIMITS[1], max(PACE_LIMITS[0], phones / seconds))
+
+
+def _faults(part: LatentPart) -> tuple[str, ...]:
+    return ("without an end",) if part.ran_on else ()
 
 
 def _size(values: Tensor) -> Tensor:

@@ -43,10 +43,10 @@ def fade_in(samples: Tensor, rate: int) -> Tensor:
     return _fade(samples, rate, out=False)
 
 
-def end_at(samples: Tensor, rate: int, size: int) -> Tensor:
-    """Return `size` of `samples [L]`, faded out, with silence behind them if they are fewer."""
+def end_at(samples: Tensor, rate: int, size: int, pause: float = 0.0) -> Tensor:
+    """Return `size` of `samples [L]`, faded out, with silence behind them if they are fewer, and `pause` seconds more of it."""
     kept = _fade(samples[: max(0, size)], rate, out=True)
-    return torch.cat([kept, samples.new_zeros(max(0, size - len(kept)))])
+    return torch.cat([kept, samples.new_zeros(max(0, size - len(kept)) + round(pause * rate))])
 
 
 def close_piece(samples: Tensor, rate: int, pause: float) -> Tensor:

@@ -22,12 +22,19 @@ class Piece:
         index: from 0; also tells its randomness from that of other pieces.
         pause: seconds of silence behind it.
         lead: seconds of silence before it, where the text begins with a pause.
+        paused: whether the pause behind it is written in the text.
     """
 
     text: str
     index: int
     pause: float
     lead: float = 0.0
+    paused: bool = False
+
+    @property
+    def written(self) -> float:
+        """Seconds of silence around it that are written in the text."""
+        return self.lead + self.pause * self.paused
 
 
 def cut(text: str, max_characters: int, spoken: Callable[[str], str] = normalize) -> list[Piece]:
@@ -52,7 +59,7 @@ def cut(text: str, max_characters: int, spoken: Callable[[str], str] = normalize
         if pieces and passage.pause:
             # A pause that follows another adds to it.
             own = pieces[-1].pause if not parts else 0.0
-            pieces[-1] = replace(pieces[-1], pause=own + passage.pause)
+            pieces[-1] = replace(pieces[-1], pause=own + passage.pause, paused=True)
         elif not pieces:
             lead += passage.pause
     if pieces and not passages[-1].pause:

@@ -212,7 +212,7 @@ class Pipeline:
     def _spoken(self, task: Task, made: Part, notes: list[str], language: str) -> Speech:
         """Finish a turn: level, edges, what is wrong with it, and where its phones lie."""
         rate = self.stages.rate
-        found = faults(made.samples, rate, len(task.phonemes), task.options.speed)
+        found = self._faults(made.samples, made, task)
         if found:
             notes.append(f"{_excerpt(task.piece.text)} is {' and '.join(found)}: try another --seed")
         level = longform.limit_peaks(normalize_level(made.samples, rate), rate)
@@ -252,7 +252,7 @@ class Pipeline:
         phonemizer, rate = self.prepare(language), self.stages.rate
         longest = self.stages.room(reference, options, self.config.max_characters)
         pieces = cut(text, longest, phonemizer.spoken)
-        letters = sum(len(piece.text) for piece in pieces)
+        lengths = _lengths(pieces, options.seconds)
         warnings: list[str] = []
         told, spoken = 0, False
         for piece in pieces[first_piece:]:
@@ -272,7 +272,7 @@ class Pipeline:
                 options=options,
                 report=report,
                 warn=warnings.append,
-                seconds=None if options.seconds is None else options.seconds * len(piece.text) / letters,
+                seconds=lengths[piece.index],
             )
             parts = self.stages.spans(task) if spans and not options.pitch and options.candidates == 1 else None
             for made in self._edged(self._whole(task) if parts is None else self._in_spans(task, parts), task):
@@ -307,7 +307,8 @@ class Pipeline:
             if part.last and task.seconds is None:
                 samples = longform.close_piece(samples, rate, piece.pause)
             elif part.last:
-                samples = longform.end_at(samples, rate, round((piece.lead + task.seconds) * rate) - handed)
+                size = round((piece.lead + task.seconds) * rate) - handed
+                samples = longform.end_at(samples, rate, size, piece.pause if piece.paused else 0.0)
             handed += len(samples)
             yield Part(samples, part.last, part.tokens, lost)
 
@@ -337,7 +338,7 @@ class Pipeline:
         for number in range(tries):
             made = self.stages.whole(replace(task, seed=task.seed + number))
             fit = self._fit(made.samples, task.phonemes) if listens else 0.0
-            found = faults(made.samples, rate, len(task.phonemes), options.speed) + (["unclear"] if fit < least else [])
+            found = self._faults(made.samples, made, task) + (["unclear"] if fit < least else [])
             attempts.append(_Attempt(number, made, found, fit))
             best = max(attempts, key=lambda attempt: attempt.rank)
             if number + 1 >= options.candidates and not best.faults:
@@ -352,18 +353,39 @@ class Pipeline:
     @torch.inference_mode()
     def _in_spans(self, task: Task, parts: Iterator[Part]) -> Iterator[Part]:
         """Make a piece span by span."""
-        heard = False
+        heard: list[Tensor] = []
         for part in parts:
-            heard = True
+            heard.append(part.samples)
+            if part.last and (found := self._faults(torch.cat(heard), part, task)):
+                task.warn(f"{_excerpt(task.piece.text)} is {' and '.join(found)}: try another --seed")
             yield part
         if not heard:
             task.warn(f"{_excerpt(task.piece.text)} was passed over, no sound was found for it: try another --seed")
+
+    def _faults(self, samples: Tensor, part: Part, task: Task) -> list[str]:
+        """What is wrong with a piece [L] that ends with `part`."""
+        count = len(task.phonemes) if task.seconds is None else None
+        return [*faults(samples, self.stages.rate, count, task.options.speed), *part.faults]
 
     def _fit(self, samples: Tensor, phonemes: Tensor) -> float:
         """How well the sound fits the text: log probability for each phone by the tokenizer's recogniser; 0 without one."""
         audio = Waveform.single(samples, self.stages.rate).to(self.stages.device)
         fit = None if self.stages.tokenizer is None else self.stages.tokenizer.fit(audio, phonemes)
         return 0.0 if fit is None else fit
+
+
+def _lengths(pieces: Sequence[Piece], seconds: float | None) -> list[float | None]:
+    """Seconds that each piece shall last, by its letters, so that all last `seconds` with the pauses that are written.
+
+    Raises:
+        UserError: the pauses alone are longer.
+    """
+    if seconds is None:
+        return [None] * len(pieces)
+    silence, letters = sum(piece.written for piece in pieces), sum(len(piece.text) for piece in pieces)
+    if silence >= seconds:
+        raise UserError(f"the pauses in the text alone last {silence:g} s, and all of it shall last {seconds:g} s")
+    return [(seconds - silence) * len(piece.text) / letters for piece in pieces]
 
 
 def _reporter(progress: Progress | None, piece: Piece, pieces: int) -> Progress:

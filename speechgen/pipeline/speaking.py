@@ -78,12 +78,14 @@ class Part:
         last: whether it ends the piece.
         tokens: with the last part all of the piece, at the rate at which they are heard, if the stages speak from tokens.
         cut: samples that the piece has lost at its beginning.
+        faults: what the models that made it know to be wrong with the piece, in a few words each.
     """
 
     samples: Tensor
     last: bool = True
     tokens: SemanticTokens | None = None
     cut: int = 0
+    faults: tuple[str, ...] = ()
 
 
 class Stages(Protocol):

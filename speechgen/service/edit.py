@@ -24,7 +24,7 @@ from speechgen.core.protocols import Progress, SemanticTokenizer
 from speechgen.pipeline.alignment import MARKS, Segment
 from speechgen.pipeline.editing import Editor, Region
 from speechgen.pipeline.edits import Change, at_span, differences
-from speechgen.pipeline.fillers import can_fill, filler_for
+from speechgen.pipeline.fillers import can_fill, filler_for, usual_options
 from speechgen.pipeline.pipeline import Pipeline
 from speechgen.pipeline.prompts import SILENT_DBFS
 from speechgen.pipeline.transcript import POOR_FIT, Transcript, Word, align, words_of
@@ -59,7 +59,7 @@ class EditRequest(StrictModel):
     language: str = Field("en-us", min_length=2, description="espeak-ng's code of the text's language, such as en-us")
     speed: float = Field(1.0, ge=0.5, le=2.0, description="tempo of the new words; 1 is that of the words around")
     steps: int | None = Field(None, ge=1, le=128, description="integration steps: more is slower and cleaner")
-    temperature: float = Field(0.3, ge=0.0, le=2.0, description="0: the likeliest reading; 1: as varied as people")
+    temperature: float | None = Field(None, ge=0.0, le=2.0, description="0: the likeliest reading; 1: as varied as people")
     candidates: int = Field(4, ge=1, le=16, description="how often to make each stretch; what fits best is kept")
     seed: int | None = Field(None, ge=0, lt=2**63, description="same seed, same samples; chosen at random if not given")
 
@@ -88,8 +88,8 @@ class EditRequest(StrictModel):
 
     def model_options(self) -> dict[str, Any]:
         """What the request asks of the models, by the names of their options."""
-        asked = {"speed": self.speed, "temperature": self.temperature}
-        return asked if self.steps is None else {**asked, "steps": self.steps}
+        asked = {"speed": self.speed, "steps": self.steps, "temperature": self.temperature}
+        return {name: value for name, value in asked.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -222,7 +222,7 @@ def edit_recording(engine: Engine, request: EditRequest, progress: Progress | No
     started = time.perf_counter()
     _require_filling(engine, request.pipeline)
     pipeline = engine.load(request.pipeline)
-    options = pipeline.options(request.model_options())
+    options = pipeline.options(usual_options(pipeline) | request.model_options())
     language = LANGUAGES.get(request.language, request.language)
     phonemizer = pipeline.prepare(language)
     loaded = time.perf_counter()

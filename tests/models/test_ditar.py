@@ -153,10 +153,20 @@ def test_it_ends_when_the_head_says_so_within_its_bounds():
         network.stop.bias.fill_(5.0)
     assert [part.last for part in speak(network, shortest=0.5)] == [False, False, True]  # of 6 patches
     assert len(speak(network, shortest=0.0)) == 1
+    assert not any(part.ran_on for part in speak(network, shortest=1.0, longest=1.0))
     with torch.no_grad():
         network.stop.bias.fill_(-5.0)
-    assert len(speak(network, longest=1.5)) == 9
+    assert [part.ran_on for part in speak(network, longest=1.5)] == [False] * 8 + [True]
     assert len(speak(network, longest=1.5, speed=2.0)) == 5
+
+
+@pytest.mark.parametrize("config", [TINY, TOLD], ids=["untold", "told"])
+def test_weights_in_bfloat16_make_about_the_same(config):
+    """As on a GPU; what the solver adds up stays float32."""
+    network, bounds = woken(config), {"shortest": 1.0, "longest": 1.0}
+    whole = values(speak(network, guidance=1.0, **bounds))
+    made = values(speak(network.to(torch.bfloat16), guidance=1.0, **bounds))
+    assert made.dtype == torch.float32 and 0 < (made - whole).norm() < 0.05 * whole.norm()
 
 
 def test_what_cannot_be_read_is_said_before_anything_is_made():

@@ -15,7 +15,7 @@ from speechgen.models.autoencoders.vae.config import VAEConfig
 from speechgen.models.autoencoders.vae.generate import VAEGenerator
 from speechgen.pipeline.editing import Editor
 from speechgen.pipeline.edits import at_span
-from speechgen.pipeline.fillers import filler_for
+from speechgen.pipeline.fillers import LIKELY, filler_for, usual_options
 from speechgen.pipeline.hearing import HEARD_SHARE, count_phones
 from speechgen.pipeline.latent_stages import PACE_LIMITS, MelStream, pace_of, phones_in
 from speechgen.pipeline.pipeline import Pipeline
@@ -75,6 +75,38 @@ def test_sound_lasts_to_the_sample_as_long_as_asked_whole_and_streamed(load):
         for made in (whole.samples, torch.cat([chunk.samples for chunk in spans])):
             assert abs(len(made) - round(seconds * pipeline.stages.rate)) < len(whole.pieces)
     assert len(whole.pieces) > 1
+
+
+def test_pauses_that_are_written_are_kept_and_count_as_part_of_what_is_asked(load):
+    pipeline = load("ardit")
+    rate, text = pipeline.stages.rate, "[pause:1] Hello there, all of you. [pause:2] Good morning to you all."
+    made = speak(pipeline, text, seconds=8.0).samples
+    assert abs(len(made) - 8 * rate) < 3
+    second = rate + round(2.5 * rate)  # both pieces have 24 letters
+    assert not made[:rate].any() and not made[second + 10 : second + 2 * rate - 10].any()
+    assert made[rate : second - 200].abs().max() > 0 and made[second + 2 * rate + 200 :].abs().max() > 0
+    with pytest.raises(UserError, match="pauses in the text alone last 3 s, and all of it shall last 2.5 s"):
+        speak(pipeline, text, seconds=2.5)
+
+
+@pytest.mark.parametrize("name", ["ditar", "ardit"])
+@pytest.mark.parametrize("text", ["Oh.", "I.", "Hi.", "A"])
+def test_a_word_of_one_phone_is_spoken_at_any_pace(name, text, load):
+    pipeline = load(name)
+    for pace, speed in ((7.0, 1.0), (15.0, 2.0)):
+        reference = replace(refer(pipeline), pace=pace)
+        spoken = pipeline.speak(text, reference, language="en-us", seed=0, options=pipeline.options({"speed": speed}))
+        assert len(spoken.samples) > 0.1 * RATE
+
+
+def test_a_piece_that_finds_no_end_is_spoken_again_or_told_where_it_is_streamed(load):
+    pipeline = load("ditar")
+    with torch.no_grad():
+        pipeline.stages.text_to_latents.network.stop.bias.fill_(-50.0)
+    pipeline.config = pipeline.config.model_copy(update={"max_tries": 3})
+    assert any("without an end after 3 tries" in line for line in speak(pipeline).warnings)
+    chunks = pipeline.stream(TEXT, refer(pipeline), language="en-us", seed=0, options=pipeline.options(), spans=True)
+    assert any("without an end" in line for chunk in chunks for line in chunk.warnings)
 
 
 def test_a_model_that_ends_by_itself_takes_no_duration(load):
@@ -162,6 +194,14 @@ def test_gaps_are_filled_and_nothing_outside_is_touched(span, load):
     assert torch.equal(edited.samples[:, : max(0, start - margin)], samples[:, : max(0, start - margin)])
     behind = samples.shape[1] - stop - margin
     assert behind < 0 or torch.equal(edited.samples[:, edited.samples.shape[1] - behind :], samples[:, stop + margin :])
+
+
+def test_editing_asks_of_the_models_what_is_usual_for_them(load):
+    """Tokens are drawn near the likeliest, unless the pipeline's own temperature is set; other models do as ever."""
+    tokens = load("tiny")
+    assert usual_options(tokens) == {"temperature": LIKELY}
+    tokens.config = tokens.config.model_copy(update={"semantic": {"temperature": 0.9}})
+    assert usual_options(tokens) == {} == usual_options(load("ardit"))
 
 
 def test_a_model_that_only_goes_forward_cannot_fill_gaps(load):

@@ -234,7 +234,7 @@ class _Reader:
 
     def velocity(self, noisy: Tensor, numbers: Tensor, t: float, guidance: float) -> Tensor:
         """Velocity of a noisy block [1, M, C], guided if there are two branches."""
-        found = self._network.field(self._speech(noisy, numbers, t)).velocity
+        found = self._network.field(self._speech(noisy, numbers, t)).velocity.to(noisy.dtype)
         return found if self._branches == 1 else guide(*found.chunk(2), guidance)
 
     def _speech(self, latents: Tensor, numbers: Tensor, time: float) -> Tensor:

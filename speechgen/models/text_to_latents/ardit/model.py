@@ -129,7 +129,8 @@ class ARDiT(nn.Module):
         """Reference and text: embeddings [B, P, D], positions, times and which are real, [B, P] each."""
         shown, size = layout.reference.shape[1], layout.text.shape[1]
         symbols = torch.where(layout.hidden[:, None, None], self.hidden, self.symbols(layout.text))
-        text, reference = symbols + self.kinds.weight[0], self.project(layout.reference) + self.kinds.weight[1]
+        text = symbols + self.kinds.weight[0]
+        reference = self.project(layout.reference.to(text.dtype)) + self.kinds.weight[1]
         x = torch.cat((reference, text), dim=1)
         index = torch.arange(max(shown, size), device=x.device).float()
         behind = index[:shown] - layout.reference_lengths[:, None]
@@ -145,13 +146,14 @@ class ARDiT(nn.Module):
     def manner(self, layout: Layout) -> Tensor:
         """One vector of the voice, [B, 1, D], which all latents of the speech have; zeros without a reference."""
         if self.voice is None or layout.reference.shape[1] == 0:
-            return layout.clean.new_zeros(len(layout.text), 1, self.config.width)
-        heard: Tensor = self.voice(layout.reference, valid_mask(layout.reference_lengths, layout.reference.shape[1]))
+            return self.kinds.weight.new_zeros(len(layout.text), 1, self.config.width)
+        shown = layout.reference.to(self.kinds.weight.dtype)
+        heard: Tensor = self.voice(shown, valid_mask(layout.reference_lengths, shown.shape[1]))
         return heard[:, None]
 
     def embed(self, latents: Tensor, manner: Tensor) -> Tensor:
         """Map latents of the speech [B, N, C] to [B, N, D]."""
-        embedded: Tensor = self.project(latents) + manner
+        embedded: Tensor = self.project(latents.to(manner.dtype)) + manner
         return embedded
 
     def read(self, x: Tensor, position: Tensor, time: Tensor, seen: Tensor, cache: KeyValueCache | None = None) -> Tensor:

@@ -72,7 +72,7 @@ class DiTARGenerator:
             # The end is told by what led up to the patch: it is known before the patch is read.
             ends = number >= options.shortest * expected and float(self.network.stop(said).sigmoid()) > options.stop_at
             last = ends or number == most
-            yield LatentPart(patch, last, 1.0 if last else min(0.99, number / expected))
+            yield LatentPart(patch, last, 1.0 if last else min(0.99, number / expected), ran_on=last and not ends)
             if last:
                 return
             read = self._noisy(patch[:, None], options, rng)

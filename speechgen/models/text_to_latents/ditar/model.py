@@ -143,15 +143,15 @@ class LocDiT(nn.Module):
             [N, P, C].
         """
         condition = self.condition(said) + self.time(t).to(said.dtype)  # [N, W]
-        before = torch.where(known[..., None], self.past(past), self.nothing.to(said.dtype))
-        x = torch.cat((condition[:, None], before, self.project(noisy)), dim=1)  # [N, 1 + H P + P, W]
+        before = torch.where(known[..., None], self.past(past.to(said.dtype)), self.nothing.to(said.dtype))
+        x = torch.cat((condition[:, None], before, self.project(noisy.to(said.dtype))), dim=1)  # [N, 1 + H P + P, W]
         angles = rotary_angles(x.shape[1], self.head_width, x.device)
         everything = torch.ones(1, x.shape[1], dtype=torch.bool, device=x.device)
         modulation = F.silu(condition)
         for block in self.blocks:
             x = block(x, everything, angles, modulation)
         velocity: Tensor = self.out(self.norm(x[:, -noisy.shape[1] :]))
-        return velocity
+        return velocity.to(noisy.dtype)
 
 
 class DiTAR(nn.Module):
@@ -205,7 +205,7 @@ class DiTAR(nn.Module):
             valid = torch.cat((valid, heard), dim=1)
             if self.voice is not None:
                 latents = heard.repeat_interleave(self.config.patch, dim=1)
-                voice = self.voice(spoken.reference.flatten(1, 2), latents).to(x.dtype)
+                voice = self.voice(spoken.reference.flatten(1, 2).to(x.dtype), latents).to(x.dtype)
         first = torch.zeros_like(spoken.pace) if self.config.paced else spoken.text_lengths.float()
         step = spoken.pace if self.config.paced else torch.ones_like(spoken.pace)
         return Prefix(x, position, valid, voice, first, step)
@@ -231,7 +231,7 @@ class DiTAR(nn.Module):
 
     def embed(self, patches: Tensor) -> Tensor:
         """Map patches [B, M, P, C] to [B, M, D]."""
-        embedded: Tensor = self.encoder(patches.flatten(0, 1)).unflatten(0, patches.shape[:2])
+        embedded: Tensor = self.encoder(patches.flatten(0, 1).to(self.start.dtype)).unflatten(0, patches.shape[:2])
         return embedded
 
     def read(self, x: Tensor, position: Tensor, seen: Tensor, cache: KeyValueCache | None = None) -> Tensor:
