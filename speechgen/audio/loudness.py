@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 from torchaudio.functional import lfilter
 
-__all__ = ["active_level", "integrated_loudness", "normalize_level"]
+__all__ = ["RunningLevel", "active_level", "integrated_loudness", "normalize_level"]
 
 TARGET_DBFS = -23.0
 """RMS of active speech that all training audio and references are brought to."""
+FRAME_SECONDS = 0.02
 
 
 def active_level(samples: Tensor, rate: int) -> float:
@@ -21,12 +22,36 @@ def active_level(samples: Tensor, rate: int) -> float:
         samples: [L] in [-1, 1].
         rate: samples per second.
     """
-    size = max(1, int(0.02 * rate))
-    if samples.shape[-1] < size:
-        power = samples.float().square().mean()[None]
-    else:
-        power = samples.float().unfold(-1, size, size).square().mean(-1)
-    active = power[power > power.max() * 1e-4]
+    return _level_of(_powers(samples, rate))
+
+
+class RunningLevel:
+    """The active level of speech in parts, over the last minute; it begins as if two seconds at TARGET_DBFS were heard."""
+
+    KEPT, ASSUMED = 3000, 100
+    """Frames."""
+
+    def __init__(self, rate: int) -> None:
+        self._rate, self._powers = rate, torch.full((self.ASSUMED,), 10 ** (TARGET_DBFS / 10))
+
+    def hear(self, samples: Tensor) -> None:
+        """Add `samples [L]`."""
+        self._powers = torch.cat((self._powers, _powers(samples, self._rate)))[-self.KEPT :]
+
+    @property
+    def gain(self) -> float:
+        """The factor that brings it to TARGET_DBFS; 1 for silence."""
+        level = _level_of(self._powers)
+        return 10 ** ((TARGET_DBFS - level) / 20) if math.isfinite(level) else 1.0
+
+
+def _powers(samples: Tensor, rate: int) -> Tensor:
+    size = max(1, min(int(FRAME_SECONDS * rate), samples.shape[-1]))
+    return samples.float().unfold(-1, size, size).square().mean(-1) if len(samples) else torch.zeros(0)
+
+
+def _level_of(powers: Tensor) -> float:
+    active = powers[powers > powers.amax() * 1e-4] if powers.numel() else powers
     return float(10 * torch.log10(active.mean())) if active.numel() else float("-inf")
 
 

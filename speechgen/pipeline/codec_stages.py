@@ -158,8 +158,10 @@ class CodecStages:
         return replace(mel, values=mel.values[:, skipped:], lengths=mel.lengths - skipped)
 
     def _heard(self, task: Task, tokens: SemanticTokens, codes: CodecTokens) -> Part:
-        """Render the codes behind the end of their prompt."""
+        """Render the codes behind the end of their prompt; no samples for none."""
         timbre = task.voice.timbre
+        if tokens.ids.shape[1] == 0:
+            return Part(torch.zeros(0), tokens=tokens)
         if self.vocoder is None:
             samples = decode_behind(self.codec, timbre.needed_codes, codes)
             spoken = at_pitch(samples, self.rate, task.options.ratio)

@@ -17,10 +17,15 @@ from speechgen.text.normalize import speakable
 from speechgen.text.phonemes import Phonemizer
 from speechgen.text.vocabulary import ENGLISH
 
-__all__ = ["Hear", "WordListener", "count_phones", "shorten", "told_text"]
+__all__ = ["CannotHear", "Hear", "WordListener", "count_phones", "shorten", "told_text"]
 
 Hear = Callable[[Waveform], str]
 """Writes down what one row of audio says."""
+
+
+class CannotHear(Exception):
+    """Who should hear is not able to; says why."""
+
 
 HEARD_SHARE = 0.95
 """Of the phones that are spoken, the recogniser hears so many (0.95 with a deviation of 0.04 over recordings)."""
@@ -83,7 +88,13 @@ def told_text(
     if transcript is None and needed:
         if hear is None:
             raise UserError(f"what {name} says is not known: give it by --ref-text")
-        transcript = hear(prompt.audio)
+        try:
+            transcript = hear(prompt.audio)
+        except CannotHear as error:
+            if tokenizer is None:
+                raise UserError(f"what {name} says cannot be heard ({error}): give it by --ref-text") from error
+            notes.append(f"{error}: the pipeline's own recogniser, which errs more, heard {name}")
+            transcript = WordListener(tokenizer)(prompt.audio)
         notes.append(f"{name} came without a text and was heard as {transcript!r}: give --ref-text where that is wrong")
     return _ended(phonemizer.spoken(transcript or "")), notes
 

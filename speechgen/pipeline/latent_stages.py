@@ -140,7 +140,7 @@ class LatentStages:
     def spans(self, task: Task) -> Iterator[Part]:
         """Speak a piece patch by patch, or block by block, as the model makes them."""
         options = task.options.models
-        sound = VocoderStream(self.vocoder, options["vocoder"], task.rng("vocoder", self.device))
+        sound = VocoderStream(self.vocoder, options["vocoder"], task.rng("vocoder", self.device), task.level)
         decoder = MelStream(self.autoencoder)
         for part in self._parts(task, options["text_to_latents"]):
             mel = task.voice.timbre.matched(decoder.push(part.values))

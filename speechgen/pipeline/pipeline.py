@@ -12,13 +12,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, count, islice
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from speechgen.audio.loudness import normalize_level
+from speechgen.audio.loudness import RunningLevel, normalize_level
 from speechgen.core.config import validate
 from speechgen.core.errors import UserError
 from speechgen.core.protocols import Progress
@@ -145,17 +145,7 @@ class Pipeline:
         chunks = list(
             self.stream(text, reference, language=language, seed=seed, options=options, tempo=tempo, progress=progress)
         )
-        pieces = tuple(chunk.text for chunk in chunks if chunk.last)
-        warnings = tuple(line for chunk in chunks for line in chunk.warnings)
-        rate = self.stages.rate
-        ends = [0, *accumulate(len(chunk.samples) for chunk in chunks)]
-        # Here every chunk is a whole piece.
-        alignment = [
-            replace(chunk.alignment, start=chunk.alignment.start + begin / rate)
-            for chunk, begin in zip(chunks, ends, strict=False)
-            if chunk.alignment is not None
-        ]
-        return Speech(torch.cat([chunk.samples for chunk in chunks]), rate, pieces, warnings, tuple(alignment))
+        return self._joined(chunks, [line for chunk in chunks for line in chunk.warnings])
 
     @property
     def converses(self) -> bool:
@@ -184,41 +174,58 @@ class Pipeline:
             progress: called with parts of 100 for every turn.
 
         Returns:
-            A speech for each turn; None if these stages speak for one at a time, or a turn is longer than a piece may be.
+            A speech for each turn; None if these stages speak for fewer at a time.
         """
         stages = self.stages
         if not isinstance(stages, CodecStages) or len({id(each) for each in references}) > stages.speakers:
             return None
         phonemizer = self.prepare(language)
-        pieces = [cut(text, self.config.max_characters, phonemizer.spoken) for text in texts]
-        if any(len(each) != 1 for each in pieces):
-            return None
+        numbers = count()
+        turns = [
+            [replace(piece, index=next(numbers)) for piece in cut(text, self.config.max_characters, phonemizer.spoken)]
+            for text in texts
+        ]
+        total = sum(len(pieces) for pieces in turns)
         notes: list[list[str]] = [[] for _ in texts]
         tasks = [
             Task(
-                piece=replace(piece, index=number),
+                piece=piece,
                 phonemes=torch.tensor(phonemizer.ids(piece.text)),
                 voice=Voice(reference, reference),
                 seed=seed,
                 options=options,
-                report=_reporter(progress, replace(piece, index=number), len(texts)),
-                warn=notes[number].append,
+                report=_reporter(progress, piece, total),
+                warn=said.append,
             )
-            for number, ((piece,), reference, seed) in enumerate(zip(pieces, references, seeds, strict=True))
+            for pieces, reference, seed, said in zip(turns, references, seeds, notes, strict=True)
+            for piece in pieces
         ]
-        spoken = [part for group in _groups(tasks) for part in stages.together(group)]
-        return [self._spoken(*each, language) for each in zip(tasks, spoken, notes, strict=True)]
+        made = [part for group in _groups(tasks) for part in stages.together(group)]
+        chunks = iter([self._finished(*each, language, total) for each in zip(tasks, made, strict=True)])
+        return [self._joined(list(islice(chunks, len(pieces))), said) for pieces, said in zip(turns, notes, strict=True)]
 
-    def _spoken(self, task: Task, made: Part, notes: list[str], language: str) -> Speech:
-        """Finish a turn: level, edges, what is wrong with it, and where its phones lie."""
+    def _finished(self, task: Task, made: Part, language: str, pieces: int) -> Chunk:
+        """A piece that was made with others: spoken alone if it is faulty, then levelled, and cut at its edges."""
         rate = self.stages.rate
-        found = self._faults(made.samples, made, task)
-        if found:
-            notes.append(f"{_excerpt(task.piece.text)} is {' and '.join(found)}: try another --seed")
+        if self._faults(made.samples, made, task):
+            (made,) = self._whole(replace(task, seed=task.seed + 1))
         level = longform.limit_peaks(normalize_level(made.samples, rate), rate)
         (part,) = self._edged(iter([replace(made, samples=level)]), task)
         alignment = self._align(task, language, part)
-        return Speech(part.samples, rate, (task.piece.text,), tuple(notes), () if alignment is None else (alignment,))
+        return Chunk(part.samples, rate, task.piece.index, pieces, task.piece.text, True, alignment=alignment)
+
+    def _joined(self, chunks: Sequence[Chunk], warnings: Sequence[str]) -> Speech:
+        """Whole pieces, one behind the other."""
+        rate = self.stages.rate
+        ends = [0, *accumulate(len(chunk.samples) for chunk in chunks)]
+        alignment = [
+            replace(chunk.alignment, start=chunk.alignment.start + begin / rate)
+            for chunk, begin in zip(chunks, ends, strict=False)
+            if chunk.alignment is not None
+        ]
+        samples = torch.cat([chunk.samples for chunk in chunks])
+        texts = tuple(chunk.text for chunk in chunks if chunk.last)
+        return Speech(samples, rate, texts, tuple(warnings), tuple(alignment))
 
     def stream(
         self,
@@ -254,7 +261,7 @@ class Pipeline:
         pieces = cut(text, longest, phonemizer.spoken)
         lengths = _lengths(pieces, options.seconds)
         warnings: list[str] = []
-        told, spoken = 0, False
+        told, spoken, level = 0, False, RunningLevel(rate)
         for piece in pieces[first_piece:]:
             report = _reporter(progress, piece, len(pieces))
             try:
@@ -273,6 +280,7 @@ class Pipeline:
                 report=report,
                 warn=warnings.append,
                 seconds=lengths[piece.index],
+                level=level,
             )
             parts = self.stages.spans(task) if spans and not options.pitch and options.candidates == 1 else None
             for made in self._edged(self._whole(task) if parts is None else self._in_spans(task, parts), task):

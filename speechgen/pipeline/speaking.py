@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torchaudio.functional import resample
 
+from speechgen.audio.loudness import RunningLevel
 from speechgen.audio.spectrogram import mel_spectrogram
 from speechgen.core.config import StrictModel
 from speechgen.core.protocols import Progress, SemanticTokenizer, Vocoder
@@ -49,6 +50,7 @@ class Task:
         report: told of progress, in any unit.
         warn: told what the user should know.
         seconds: how long the piece shall last; None: as long as it takes.
+        level: of what was streamed before it, and then of this; None if nothing is.
     """
 
     piece: Piece
@@ -59,6 +61,7 @@ class Task:
     report: Progress
     warn: Callable[[str], None]
     seconds: float | None = None
+    level: RunningLevel | None = None
 
     def rng(self, stage: str, device: torch.device) -> torch.Generator:
         """The randomness of a stage."""

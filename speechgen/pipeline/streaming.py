@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from speechgen.audio.loudness import RunningLevel
 from speechgen.core.config import StrictModel
 from speechgen.core.protocols import Part, Vocoder
 from speechgen.core.types import Mel, SemanticTokens
@@ -112,10 +113,12 @@ class VocoderStream:
         vocoder: what renders.
         options: of the vocoder.
         rng: for the vocoder.
+        level: what was heard of the speaker before, by which all of this mel is turned to the usual level; it goes on to hear.
     """
 
-    def __init__(self, vocoder: Vocoder, options: StrictModel, rng: torch.Generator) -> None:
-        self._vocoder, self._options, self._rng = vocoder, options, rng
+    def __init__(self, vocoder: Vocoder, options: StrictModel, rng: torch.Generator, level: RunningLevel | None = None) -> None:
+        self._vocoder, self._options, self._rng, self._level = vocoder, options, rng, level
+        self._gain = 1.0 if level is None else level.gain
         self._memory: dict[str, Tensor] = {}
         self._reach = vocoder.reach_frames + LIMITER_FRAMES
         self._frames: Tensor | None = None  # [1, T, M], from frame `_first` on
@@ -133,8 +136,10 @@ class VocoderStream:
         mel = Mel(window, torch.tensor([window.shape[1]], device=window.device), self._vocoder.mel)
         hop, part = self._vocoder.mel.hop_samples, Part(low, self._memory)
         audio = self._vocoder.generate(mel, options=self._options, rng=self._rng, part=part)
-        samples = limit_peaks(audio.samples[0].float().cpu(), audio.rate)
-        samples = samples[(self._done - low) * hop : (ready - low) * hop]
+        samples, new = audio.samples[0].float().cpu(), slice((self._done - low) * hop, (ready - low) * hop)
+        if self._level is not None:
+            self._level.hear(samples[new])
+        samples = limit_peaks(samples * self._gain, audio.rate)[new]
         self._done = ready
         drop = max(0, ready - self._reach - self._first)
         self._frames, self._first = self._frames[:, drop:], self._first + drop

@@ -58,7 +58,8 @@ class TextStages:
     read: CharacterReader = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "read", CharacterReader(self.text_to_mel.vocabulary))
+        reader = CharacterReader(self.text_to_mel.vocabulary, segments=self.text_to_mel.segmented)
+        object.__setattr__(self, "read", reader)
 
     @property
     def rate(self) -> int:

@@ -105,7 +105,7 @@ class TokenStages:
         timbre, options = task.voice.timbre, task.options.models
         semantic, acoustic = task.rng("semantic", self.device), task.rng("acoustic", self.device)
         growing = self.semantic.stream(*self._asked(task), options=options["semantic"], rng=semantic)
-        sound = streaming.VocoderStream(self.vocoder, options["vocoder"], task.rng("vocoder", self.device))
+        sound = streaming.VocoderStream(self.vocoder, options["vocoder"], task.rng("vocoder", self.device), task.level)
         made = timbre.mel.values[:, :0]  # [1, T, M]
         for span in streaming.spans(growing):
             said = streaming.take(span.tokens, 0, span.start)

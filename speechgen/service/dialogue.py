@@ -155,9 +155,13 @@ def speak_dialogue(
         voices.read_source(chosen.get("ref"), chosen.get("voice"))  # refused before anything is loaded
 
     loading = time.perf_counter()
-    engine.load(requests[0].pipeline)
+    pipeline = engine.load(requests[0].pipeline)
     loaded = time.perf_counter()
-    results = engine.converse(requests, progress) or _one_by_one(engine, requests, progress)
+    results = engine.converse(requests, progress)
+    apart = [f"there are too many voices for one generation of {requests[0].pipeline}: they are spoken turn by turn"]
+    if results is not None or not pipeline.converses:
+        apart = []
+    results = results or _one_by_one(engine, requests, progress)
     joined, first = _join(turns, results, gap), results[0]
     result = SynthesisResult(
         samples=joined.samples,
@@ -170,7 +174,7 @@ def speak_dialogue(
         load_seconds=loaded - loading,
         synthesis_seconds=time.perf_counter() - loaded,
         pieces=tuple(piece for part in results for piece in part.pieces),
-        warnings=tuple(dict.fromkeys(line for part in results for line in part.warnings)),
+        warnings=tuple(dict.fromkeys(apart + [line for part in results for line in part.warnings])),
         provenance=re.sub(r"seed \d+$", f"seed {seed}", first.provenance),
         alignment=joined.alignment,
     )

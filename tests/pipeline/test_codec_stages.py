@@ -13,6 +13,7 @@ from speechgen.pipeline import pipeline as pipelines
 from speechgen.pipeline.codec_stages import CodecStages
 from speechgen.pipeline.pipeline import Pipeline
 from speechgen.pipeline.stages import load_stages, read_config
+from speechgen.pipeline.streaming import take
 from tests.tiny import CODEC, RATE, SPEAKER, save_checkpoint, voice_like, write_codes
 
 CPU = torch.device("cpu")
@@ -62,9 +63,32 @@ def test_a_dialogue_is_made_in_generations_of_thirty_seconds(pipeline, monkeypat
     calls.clear()
     speak()
     assert calls == [2, 1]
-    assert pipeline.converse(["Long. " * 40], voices[:1], language="en-us", seeds=[1], options=options) is None
     third = [*voices, reference(pipeline, 300.0)]
     assert pipeline.converse(texts, third, language="en-us", seeds=[1, 2, 3], options=options) is None
+
+
+def test_a_long_turn_and_one_with_a_pause_are_spoken_with_the_others(pipeline):
+    voices, options = [reference(pipeline), reference(pipeline, 200.0)], pipeline.options({"steps": 2})
+    texts = ["Hello there.", "One thing more, and another. " * 12, "Well, [pause:1] good day."]
+    made = pipeline.converse(
+        texts, [voices[0], voices[1], voices[0]], language="en-us", seeds=[1, 2, 3], options=options
+    )
+    rate = pipeline.stages.rate
+    assert [len(speech.pieces) for speech in made] == [1, 6, 2] and " ".join(made[1].pieces) == texts[1].strip()
+    first, second = made[2].alignment
+    assert second.start > first.start + 1 and len(made[2].samples) > 1.1 * rate
+
+
+def test_a_turn_that_is_faulty_is_spoken_again_alone(pipeline, monkeypatch):
+    """Here it has no tokens at first."""
+    made = CodecStages._tokens
+    monkeypatch.setattr(
+        CodecStages, "_tokens", lambda self, task: take(made(self, task), 0, 0) if task.seed == 2 else made(self, task)
+    )
+    voices, options = [reference(pipeline), reference(pipeline, 200.0)], pipeline.options({"steps": 2})
+    first, second = pipeline.converse(["Hello there.", "Good day."], voices, language="en-us", seeds=[1, 2], options=options)
+    alone = pipeline.speak("Good day.", voices[1], language="en-us", seed=3, options=options)
+    assert not first.warnings and len(second.samples) > 0.1 * pipeline.stages.rate < len(alone.samples)
 
 
 def test_a_codec_that_the_codes_are_not_of_is_refused(home):

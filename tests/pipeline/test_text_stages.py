@@ -38,6 +38,7 @@ class FakeReader:
 
     mel: MelSettings = SETTINGS
     vocabulary: tuple[str, ...] = LETTERS
+    segmented: bool = False
     reads_prompt_text: bool = True
     spoken: list[str] = field(default_factory=list)
     told: list[str] = field(default_factory=list)

@@ -118,3 +118,13 @@ def test_a_pipeline_through_codes_speaks_all_turns_in_one_generation(speakers, m
     assert spoken.result.samples.isfinite().all() and spoken.result.pipeline == "tiny-codes"
     again = speak_dialogue(Engine("cpu"), TURNS, speakers, options={"pipeline": "tiny-codes"}, seed=3)
     assert torch.equal(spoken.result.samples, again.result.samples)
+
+
+def test_more_voices_than_speak_in_one_generation_are_spoken_turn_by_turn_and_that_is_said(speakers, monkeypatch):
+    monkeypatch.setattr(CodecStages, "speakers", 1)
+    spoken = speak_dialogue(Engine("cpu"), TURNS, speakers, options={"pipeline": "tiny-codes"}, seed=3)
+    assert len(spoken.turns) == 3 and not any("too many voices" in line for line in spoken.result.warnings)
+    converses = property(lambda self: isinstance(self.stages, CodecStages))
+    monkeypatch.setattr(Pipeline, "converses", converses)
+    spoken = speak_dialogue(Engine("cpu"), TURNS, speakers, options={"pipeline": "tiny-codes"}, seed=3)
+    assert len(spoken.turns) == 3 and any("too many voices" in line for line in spoken.result.warnings)
