@@ -7,6 +7,7 @@ from functools import cache
 from importlib.resources import files
 
 import torch
+from torch import Tensor
 
 from speechgen.core.errors import UserError
 from speechgen.core.protocols import SemanticTokenizer
@@ -17,7 +18,7 @@ from speechgen.text.normalize import speakable
 from speechgen.text.phonemes import Phonemizer
 from speechgen.text.vocabulary import ENGLISH
 
-__all__ = ["CannotHear", "Hear", "WordListener", "count_phones", "shorten", "told_text"]
+__all__ = ["CannotHear", "Hear", "WordListener", "count_phones", "phones_in", "shorten", "told_text"]
 
 Hear = Callable[[Waveform], str]
 """Writes down what one row of audio says."""
@@ -46,6 +47,11 @@ class WordListener:
         """Return the words of one row of audio; nothing if the tokenizer has no recogniser or hears none."""
         scores = self._tokenizer.phone_scores(audio)
         return "" if scores is None else " ".join(_common_words().decode(scores.float().cpu()))
+
+
+def phones_in(symbols: Tensor) -> int:
+    """How many of some symbols are phones."""
+    return sum(index in ENGLISH.phone_ids for index in symbols.tolist())
 
 
 def count_phones(tokenizer: SemanticTokenizer, audio: Waveform) -> float | None:

@@ -13,8 +13,8 @@ from speechgen.core.random import generator
 from speechgen.core.types import Latents, Mel, Text, Waveform
 from speechgen.pipeline.carriers import Options
 from speechgen.pipeline.gaps import Gap, rendered
-from speechgen.pipeline.hearing import count_phones
-from speechgen.pipeline.latent_stages import LatentStages, pace_of, phones_in, usual_seconds
+from speechgen.pipeline.hearing import count_phones, phones_in
+from speechgen.pipeline.latent_stages import LatentStages, pace_of, usual_seconds
 from speechgen.text.phonemes import Phonemizer
 
 __all__ = ["LatentFiller"]

@@ -19,14 +19,13 @@ from speechgen.core.errors import UserError
 from speechgen.core.protocols import Autoencoder, LatentPart, SemanticTokenizer, TextToLatents, Vocoder
 from speechgen.core.types import Latents, Mel, MelSettings, Text
 from speechgen.pipeline.carriers import Options, Reference
-from speechgen.pipeline.hearing import Hear, count_phones, told_text
+from speechgen.pipeline.hearing import Hear, count_phones, phones_in, told_text
 from speechgen.pipeline.prompts import PreparedPrompt
 from speechgen.pipeline.speaking import Part, Task, fit_voice, render, slower
 from speechgen.pipeline.streaming import VocoderStream
 from speechgen.text.phonemes import Phonemizer
-from speechgen.text.vocabulary import ENGLISH
 
-__all__ = ["LatentStages", "MelStream", "pace_of", "phones_in", "usual_seconds"]
+__all__ = ["LatentStages", "MelStream", "pace_of", "usual_seconds"]
 
 SHARE_LATENTS = 90
 """Parts of 100 that the model takes of a piece's progress."""
@@ -190,11 +189,6 @@ class MelStream:
 def usual_seconds(symbols: Tensor, pace: float | None, speed: float = 1.0) -> float:
     """Seconds that symbols take at speed 1 and a pace in phones a second, and no fewer than leave them audible at `speed`."""
     return max(phones_in(symbols) / (pace or USUAL_PACE), speed * len(symbols) / MOST_SYMBOLS)
-
-
-def phones_in(symbols: Tensor) -> int:
-    """How many of some symbols are phones."""
-    return sum(index in ENGLISH.phone_ids for index in symbols.tolist())
 
 
 def pace_of(phones: float | None, seconds: float) -> float | None:

@@ -28,6 +28,7 @@ from speechgen.pipeline.alignment import Alignment
 from speechgen.pipeline.carriers import Chunk, Options, Reference, Speech
 from speechgen.pipeline.checks import faults
 from speechgen.pipeline.codec_stages import CodecStages
+from speechgen.pipeline.hearing import phones_in
 from speechgen.pipeline.pieces import Piece, cut
 from speechgen.pipeline.prompts import prepare_prompt
 from speechgen.pipeline.speaking import Part, Stages, Task, Voice
@@ -40,6 +41,8 @@ TOGETHER_SECONDS = 30.0
 """Turns and prompts of one generation, at USUAL_PACE (SoundStorm, section 4.5)."""
 USUAL_PACE = 15.0
 """Characters a second."""
+EDGES_FIT = 8.0
+"""Log probability that the edges of a piece may take, whatever its length: recordings of single words lack as much."""
 
 
 @dataclass(frozen=True)
@@ -340,7 +343,7 @@ class Pipeline:
     def _whole(self, task: Task) -> Iterator[Part]:
         """Make a piece at once: the best of the candidates; if none is without fault, some more."""
         rate, options, attempts = self.stages.rate, task.options, list[_Attempt]()
-        least = -math.inf if self.config.least_fit is None else self.config.least_fit
+        least = self._least_fit(task)
         listens = options.candidates > 1 or least > -math.inf
         tries = max(options.candidates, self.config.max_tries)
         for number in range(tries):
@@ -374,6 +377,12 @@ class Pipeline:
         """What is wrong with a piece [L] that ends with `part`."""
         count = len(task.phonemes) if task.seconds is None else None
         return [*faults(samples, self.stages.rate, count, task.options.speed), *part.faults]
+
+    def _least_fit(self, task: Task) -> float:
+        """The fit below which a piece is unclear."""
+        if self.config.least_fit is None:
+            return -math.inf
+        return self.config.least_fit - EDGES_FIT / max(1, phones_in(task.phonemes))
 
     def _fit(self, samples: Tensor, phonemes: Tensor) -> float:
         """How well the sound fits the text: log probability for each phone by the tokenizer's recogniser; 0 without one."""

@@ -97,7 +97,7 @@ class PipelineConfig(StrictModel):
     precision: Precision = Field("float32", description="of the products of what reads the text or makes codes: less is faster")
     compile: bool = Field(False, description="compile that model into CUDA graphs when it first speaks; for GPUs")
     least_fit: float | None = Field(
-        None, le=0, description="least mean log probability of a piece's phones, by the tokenizer; a piece with less is unclear"
+        None, le=0, description="least mean log probability of a piece's phones, by the tokenizer; of a few, less is asked"
     )
     max_characters: int = Field(200, ge=20, le=1000, description="longer text is spoken in pieces of at most this length")
 

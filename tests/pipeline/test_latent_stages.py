@@ -16,8 +16,8 @@ from speechgen.models.autoencoders.vae.generate import VAEGenerator
 from speechgen.pipeline.editing import Editor
 from speechgen.pipeline.edits import at_span
 from speechgen.pipeline.fillers import LIKELY, filler_for, usual_options
-from speechgen.pipeline.hearing import HEARD_SHARE, count_phones
-from speechgen.pipeline.latent_stages import PACE_LIMITS, MelStream, pace_of, phones_in
+from speechgen.pipeline.hearing import HEARD_SHARE, count_phones, phones_in
+from speechgen.pipeline.latent_stages import PACE_LIMITS, MelStream, pace_of
 from speechgen.pipeline.pipeline import Pipeline
 from speechgen.service.engine import Engine
 from speechgen.service.evaluate_lengths import measure_lengths

@@ -227,7 +227,7 @@ def test_of_the_candidates_the_one_that_fits_best_is_kept(pipeline, reference, f
 
 
 def test_what_the_tokenizer_does_not_understand_is_spoken_again(pipeline, reference, fake, monkeypatch):
-    monkeypatch.setattr(FakeStages, "fit", lambda self, audio, phonemes: float(audio.samples.abs().max()) - 0.6)
+    monkeypatch.setattr(FakeStages, "fit", lambda self, audio, phonemes: float(audio.samples.abs().max()) - 1.2)
     listening = Pipeline(pipeline.stages, pipeline.config.model_copy(update={"least_fit": -0.2}))
     fake.tones = [0.2, 0.5, 0.3]
     speech = speak(listening, reference, "One sentence here.", seed=7)
@@ -235,6 +235,8 @@ def test_what_the_tokenizer_does_not_understand_is_spoken_again(pipeline, refere
     fake.tones = [0.2, 0.1, 0.3, 0.2]
     speech = speak(listening, reference, "One sentence here.", seed=7)
     assert speech.warnings == ("'One sentence here.' is unclear after 4 tries: try another --seed",)
+    fake.tones = [0.1]
+    assert not speak(listening, reference, "Oh!").warnings, "a word alone fits less well in recordings, too"
 
 
 @pytest.mark.parametrize("seconds", [0.2, 0.9, 1.3, 2.0, 7.3, 30.0])
