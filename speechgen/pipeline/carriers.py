@@ -99,7 +99,7 @@ class Chunk:
         samples: [L].
         rate: samples per second.
         piece: number of the piece of text that it belongs to, from 0.
-        pieces: how many there are.
+        pieces: how many there are; of a text that is still being read while it is streamed, about how many, but for the last.
         text: of the piece.
         last: whether it ends the piece.
         warnings: what the user should know that was not said before.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from speechgen.pipeline.longform import LAST_PAUSE, pause_after
@@ -11,6 +11,9 @@ from speechgen.text.normalize import normalize, speakable
 from speechgen.text.split import split
 
 __all__ = ["Piece", "cut"]
+
+BLOCK_CHARACTERS = 2000
+"""As much of a text as is written out, numbers and all, before its first piece is known."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,10 @@ class Piece:
         return self.lead + self.pause * self.paused
 
 
-def cut(text: str, max_characters: int, spoken: Callable[[str], str] = normalize) -> list[Piece]:
+def cut(text: str, max_characters: int, spoken: Callable[[str], str] = normalize) -> Iterator[Piece]:
     """Cut at written pauses, then at sentences; what has no sound is left out, its pauses are kept.
+
+    Of a long text the first pieces are known long before the last has been read.
 
     Args:
         text: of any length, with markup.
@@ -49,19 +54,27 @@ def cut(text: str, max_characters: int, spoken: Callable[[str], str] = normalize
         UserError: unknown markup.
     """
     passages = parse(text)
-    pieces: list[Piece] = []
-    lead = 0.0
+    held: Piece | None = None  # until what follows it is known
+    lead, number = 0.0, 0
     for passage in passages:
-        parts = [part for part in split(spoken(passage.text), max_characters) if speakable(part)]
-        for part in parts:
-            pieces.append(Piece(part, len(pieces), pause_after(part), lead))
-            lead = 0.0
-        if pieces and passage.pause:
-            # A pause that follows another adds to it.
-            own = pieces[-1].pause if not parts else 0.0
-            pieces[-1] = replace(pieces[-1], pause=own + passage.pause, paused=True)
-        elif not pieces:
+        first = number
+        for part in _parts(passage.text, max_characters, spoken):
+            if held is not None:
+                yield held
+            held = Piece(part, number, pause_after(part), lead)
+            lead, number = 0.0, number + 1
+        if held is None:
             lead += passage.pause
-    if pieces and not passages[-1].pause:
-        pieces[-1] = replace(pieces[-1], pause=LAST_PAUSE)
-    return pieces
+        elif passage.pause:
+            # A pause that follows another adds to it.
+            own = held.pause if number == first else 0.0
+            held = replace(held, pause=own + passage.pause, paused=True)
+    if held is not None:
+        yield held if passages[-1].pause else replace(held, pause=LAST_PAUSE)
+
+
+def _parts(text: str, max_characters: int, spoken: Callable[[str], str]) -> Iterator[str]:
+    """What can be spoken of a passage, in parts, block by block."""
+    blocks = [text] if len(text) <= BLOCK_CHARACTERS else split(text, BLOCK_CHARACTERS, paragraphs=True)
+    for block in blocks:
+        yield from (part for part in split(spoken(block), max_characters) if speakable(part))

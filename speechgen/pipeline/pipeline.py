@@ -10,9 +10,10 @@ another.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate, count, islice
+from itertools import accumulate, islice
+from itertools import count as numbers_from
 from typing import Any
 
 import torch
@@ -183,7 +184,7 @@ class Pipeline:
         if not isinstance(stages, CodecStages) or len({id(each) for each in references}) > stages.speakers:
             return None
         phonemizer = self.prepare(language)
-        numbers = count()
+        numbers = numbers_from(0)
         turns = [
             [replace(piece, index=next(numbers)) for piece in cut(text, self.config.max_characters, phonemizer.spoken)]
             for text in texts
@@ -261,12 +262,18 @@ class Pipeline:
         """
         phonemizer, rate = self.prepare(language), self.stages.rate
         longest = self.stages.room(reference, options, self.config.max_characters)
-        pieces = cut(text, longest, phonemizer.spoken)
-        lengths = _lengths(pieces, options.seconds)
+        pieces: Iterable[Piece] = cut(text, longest, phonemizer.spoken)
+        if not spans or options.seconds is not None:
+            pieces = list(pieces)
+        lengths = {} if options.seconds is None else _lengths(list(pieces), options.seconds)
         warnings: list[str] = []
         told, spoken, level = 0, False, RunningLevel(rate)
-        for piece in pieces[first_piece:]:
-            report = _reporter(progress, piece, len(pieces))
+        index, count = -1, 0
+        for piece, count in _counted(pieces, len(text)):
+            index = piece.index
+            if index < first_piece:
+                continue
+            report = _reporter(progress, piece, count)
             try:
                 phonemes = torch.tensor(phonemizer.ids(piece.text))  # [S]
             except UserError as error:
@@ -282,7 +289,7 @@ class Pipeline:
                 options=options,
                 report=report,
                 warn=warnings.append,
-                seconds=lengths[piece.index],
+                seconds=lengths.get(index),
                 level=level,
             )
             parts = self.stages.spans(task) if spans and not options.pitch and options.candidates == 1 else None
@@ -294,7 +301,7 @@ class Pipeline:
                     samples=made.samples,
                     rate=rate,
                     piece=piece.index,
-                    pieces=len(pieces),
+                    pieces=count,
                     text=piece.text,
                     last=made.last,
                     warnings=news,
@@ -304,7 +311,7 @@ class Pipeline:
         if not spoken and first_piece == 0:
             raise UserError(warnings[0] if warnings else "there is nothing to speak: give text with a letter or digit")
         if told < len(warnings):
-            yield Chunk(torch.zeros(0), rate, len(pieces) - 1, len(pieces), "", False, tuple(warnings[told:]))
+            yield Chunk(torch.zeros(0), rate, index, count, "", False, tuple(warnings[told:]))
 
     def _edged(self, parts: Iterator[Part], task: Task) -> Iterator[Part]:
         """Trim and fade where the piece begins and ends, and add its pause; one that lasts as long as asked is not trimmed."""
@@ -391,18 +398,31 @@ class Pipeline:
         return 0.0 if fit is None else fit
 
 
-def _lengths(pieces: Sequence[Piece], seconds: float | None) -> list[float | None]:
+def _counted(pieces: Iterable[Piece], characters: int) -> Iterator[tuple[Piece, int]]:
+    """Each piece and how many there are; while they are still being cut from a text of so many characters, about how many."""
+    if isinstance(pieces, list):
+        yield from ((piece, len(pieces)) for piece in pieces)
+        return
+    before, read = None, 0
+    for piece in pieces:
+        if before is not None:
+            read += len(before.text)
+            yield before, max(piece.index + 1, round(piece.index * characters / read))
+        before = piece
+    if before is not None:
+        yield before, before.index + 1
+
+
+def _lengths(pieces: Sequence[Piece], seconds: float) -> dict[int, float]:
     """Seconds that each piece shall last, by its letters, so that all last `seconds` with the pauses that are written.
 
     Raises:
         UserError: the pauses alone are longer.
     """
-    if seconds is None:
-        return [None] * len(pieces)
     silence, letters = sum(piece.written for piece in pieces), sum(len(piece.text) for piece in pieces)
     if silence >= seconds:
         raise UserError(f"the pauses in the text alone last {silence:g} s, and all of it shall last {seconds:g} s")
-    return [(seconds - silence) * len(piece.text) / letters for piece in pieces]
+    return {piece.index: (seconds - silence) * len(piece.text) / letters for piece in pieces}
 
 
 def _reporter(progress: Progress | None, piece: Piece, pieces: int) -> Progress:

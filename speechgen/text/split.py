@@ -25,7 +25,7 @@ _HIDDEN = re.compile(f"{SPAN.pattern}|{STAND_IN}")
 _WORD_END = re.compile(r"\s")
 
 
-def split(text: str, max_characters: int = 300) -> list[str]:
+def split(text: str, max_characters: int = 300, *, paragraphs: bool = False) -> list[str]:
     """Return consecutive pieces of `text`, none empty, each at most `max_characters` long and with single spaces.
 
     Pieces are filled with as many whole sentences as fit, so that they are few.
@@ -33,6 +33,7 @@ def split(text: str, max_characters: int = 300) -> list[str]:
     Args:
         text: of any length.
         max_characters: at least 1.
+        paragraphs: leave an empty line between paragraphs.
 
     Raises:
         ValueError: `max_characters` is below 1.
@@ -45,7 +46,8 @@ def split(text: str, max_characters: int = 300) -> list[str]:
     # One space between words, an empty line between paragraphs: what the boundaries count on.
     text = re.sub(r"\s+", lambda match: "\n\n" if match.group().count("\n") > 1 else " ", text.strip())
     pieces = _fit(text, max_characters, (_SENTENCE_END, _CLAUSE_END, _WORD_END))
-    return [re.sub(STAND_IN, lambda _: next(spans), piece.replace("\n\n", " ")) for piece in pieces]
+    between = "\n\n" if paragraphs else " "
+    return [re.sub(STAND_IN, lambda _: next(spans), piece.replace("\n\n", between)) for piece in pieces]
 
 
 def ends_abbreviated(text: str, point: int) -> bool:

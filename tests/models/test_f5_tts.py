@@ -71,6 +71,19 @@ def test_the_network_is_told_where_the_prompt_ends(monkeypatch, untold):
     assert [(int(each.symbols), int(each.frames)) for each in told_of] == [(0 if untold else 10, 30)]
 
 
+@pytest.mark.parametrize("untold", [False, True])
+def test_nothing_of_the_reference_is_in_what_is_made(monkeypatch, untold):
+    """A network that would leave every frame what it saw there: its prompt, or nothing."""
+    network, config = tiny(untold_prompt=untold)
+    model, seen = F5Generator(network.eval(), config), []
+    monkeypatch.setattr(model, "_integrate", lambda noise, visible, *_: seen.append(visible) or visible)
+    prompt = replace(mel(30), values=torch.full((1, 30, 100), 7.0))
+    said, options = told("ten bytes!"), F5Options(steps=2)
+    made = model.generate(told("twelve bytes"), prompt, said, options=options, rng=generator(0)).values
+    assert made.shape[1] == 36 and not torch.isclose(made, torch.tensor(7.0)).any()
+    assert torch.isclose(network.log_mel(seen[0][:, :30]), torch.tensor(7.0), atol=1e-5).all()
+
+
 def test_a_model_of_prompts_without_text_does_not_see_it_and_takes_the_pace_from_it():
     network, config = tiny(untold_prompt=True)
     one, other = (generate(network, config, said) for said in ("ten bytes!", "others ten"))

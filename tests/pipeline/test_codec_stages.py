@@ -70,9 +70,7 @@ def test_a_dialogue_is_made_in_generations_of_thirty_seconds(pipeline, monkeypat
 def test_a_long_turn_and_one_with_a_pause_are_spoken_with_the_others(pipeline):
     voices, options = [reference(pipeline), reference(pipeline, 200.0)], pipeline.options({"steps": 2})
     texts = ["Hello there.", "One thing more, and another. " * 12, "Well, [pause:1] good day."]
-    made = pipeline.converse(
-        texts, [voices[0], voices[1], voices[0]], language="en-us", seeds=[1, 2, 3], options=options
-    )
+    made = pipeline.converse(texts, [voices[0], voices[1], voices[0]], language="en-us", seeds=[1, 2, 3], options=options)
     rate = pipeline.stages.rate
     assert [len(speech.pieces) for speech in made] == [1, 6, 2] and " ".join(made[1].pieces) == texts[1].strip()
     first, second = made[2].alignment

@@ -280,6 +280,16 @@ def test_streamed_speech_says_the_same_tokens_and_its_first_chunk_comes_early(pi
     assert together.abs().max() > 0.05
 
 
+def test_the_number_of_pieces_of_a_stream_is_about_known_and_at_last_exactly(pipeline, reference):
+    text = "Some sentence or other here. " * 400
+    chunks = pipeline.stream(text, reference, language="en-us", seed=1, options=pipeline.options(), spans=True)
+    told = [(chunk.piece, chunk.pieces) for chunk in chunks if chunk.last]
+    whole = pipeline.stream(text, reference, language="en-us", seed=1, options=pipeline.options())
+    exact = {chunk.pieces for chunk in whole}
+    assert exact == {len(told)} == {told[-1][1]} and all(piece < pieces for piece, pieces in told)
+    assert told[0][1] == pytest.approx(len(told), rel=0.2)
+
+
 def test_the_pace_may_come_from_another_recording(pipeline, reference, fake):
     other = pipeline.reference(Waveform.single(voice_like(3.0, pitch=200.0), RATE))
     options = pipeline.options()

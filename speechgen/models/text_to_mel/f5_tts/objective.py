@@ -33,6 +33,8 @@ class F5Objective:
             raise UserError(
                 "objective.phonemes needs a vocabulary with phonemes and brackets: add those of f5_tts.config.PHONETIC"
             )
+        if config.segmented:
+            raise UserError("segmented text is what published weights read: to train here, set model.config.segmented to false")
         self._codes = torch.tensor([ord(symbol) if len(symbol) == 1 else -1 for symbol in config.vocabulary])
 
     def updates(self, batch: Batch, step: int, rng: torch.Generator) -> Iterator[Update]:
@@ -67,6 +69,7 @@ class F5Objective:
 
     def _behind_references(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """The same, with another recording of the speaker in front, all of it visible."""
+        # Differs from paper (section 2.4), which tells the text of the masked words alone and needs to know where words end.
         pairs = zip(batch.lengths["reference"].tolist(), batch.lengths["mel"].tolist(), strict=True)
         rows, starts = [], batch.lengths["reference"]
         for row, (shown, size) in enumerate(pairs):
