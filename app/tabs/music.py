@@ -12,11 +12,13 @@ import gradio as gr
 
 from speechgen.service import UserError, music
 from speechgen.service.batch import BatchReport, run_batch
+from speechgen.service.jobs import Job, JobCancelled
 from speechgen.service.lists import Row, RowsError
+from speechgen.service.manifest import Manifest
 from speechgen.service.music_rows import read_music_rows
 from speechgen.service.requests import LONGEST_PROMPT, MusicRequest
 
-from ..components import FORMATS, LARGEST_SEED, Outcome, said, table, value_of
+from ..components import FORMATS, LARGEST_SEED, Outcome, said, sentence, table, value_of
 from ..results import delivered
 from ..work import Page, Turn, Update
 
@@ -68,18 +70,14 @@ def build(page: Page) -> None:
         yield {**outcome.cleared(), listed: gr.HTML("", visible=False)}
         out = folder / "music"
         rows = _rows(data[form.list], out, form.content(data), data[form.format])
-        job = page.queue.run(_Pieces(rows, out))
+        job = page.queue.run(_Pieces(rows, out), timeout=page.queue.timeout * len(rows))
         turn.begin(job)
         for told in page.follow(job, f"Composing {len(rows)} pieces"):
             yield {outcome.status: told}
-        report = job.result()
         archive = folder / "music.zip"
-        _pack(out, archive)
-        errors = {entry["path"]: str(entry["error"]) for entry in report.failed}
-        cells = [[row.path, row.request.prompt, errors.get(row.path, "made")] for row in rows]  # type: ignore[union-attr]
-        sentence = f"Done: {report.spoken} of {len(rows)} pieces are made" + (", the others failed." if errors else ".")
+        told, cells = _kept(job, rows, out, archive)
         yield {
-            outcome.status: said(sentence, kind="bad" if errors else "good"),
+            outcome.status: told,
             outcome.file: gr.DownloadButton("Download music.zip", value=str(archive), visible=True),
             listed: gr.HTML(table(["file", "prompt", "what came of it"], cells), visible=True),
         }
@@ -207,8 +205,42 @@ def _rows(path: str | None, out: Path, defaults: dict[str, Any], format: str) ->
     return rows
 
 
-def _pack(folder: Path, archive: Path) -> None:
-    """Put the files of a folder into a zip file; sound is not made smaller by it."""
+def _kept(job: Job[BatchReport], rows: list[Row], out: Path, archive: Path) -> tuple[str, list[list[str]]]:
+    """Pack what is finished of a list, however its job ended; return what to say of that, and of each row.
+
+    Raises:
+        UserError: what ended the job, if nothing is finished.
+    """
+    ended: UserError | None = None
+    try:
+        job.result()
+    except UserError as error:
+        ended = error
+    entries = {entry["path"]: entry for entry in Manifest(out).entries()}
+    made = [path for path, entry in entries.items() if "sha256" in entry]
+    if ended is not None and not made:
+        raise ended
+    _pack(out, made, archive)
+    cells = [[row.path, row.request.prompt, _became(entries.get(row.path))] for row in rows]  # type: ignore[union-attr]
+    if ended is not None:
+        stopped = isinstance(ended, JobCancelled)
+        told = f"{'Stopped:' if stopped else sentence(ended)} {len(made)} of {len(rows)} pieces were finished and are kept."
+        return said(told, kind="good" if stopped else "bad"), cells
+    failed = len(made) < len(rows)
+    told = f"Done: {len(made)} of {len(rows)} pieces are made" + (", the others failed." if failed else ".")
+    return said(told, kind="bad" if failed else "good"), cells
+
+
+def _became(entry: Mapping[str, Any] | None) -> str:
+    """What the manifest says of a row, for people."""
+    if entry is None:
+        return "not made"
+    return str(entry["error"]) if "error" in entry else "; ".join(["made", *entry["warnings"]])
+
+
+def _pack(folder: Path, names: list[str], archive: Path) -> None:
+    """Put files of a folder, and their manifest, into a zip file; sound is not made smaller by it."""
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as packed:
-        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-            packed.write(path, path.relative_to(folder).as_posix())
+        for name in sorted(names):
+            packed.write(folder / name, name)
+        packed.write(Manifest(folder).path, Manifest(folder).path.name)

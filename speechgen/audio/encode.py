@@ -19,7 +19,7 @@ from speechgen.audio.ogg import fix_serial, whole_pages
 from speechgen.audio.resample import resample
 from speechgen.core.types import Waveform
 
-__all__ = ["ENCODINGS", "Encoder", "encode", "wav_header"]
+__all__ = ["ENCODINGS", "Encoder", "encode", "wav_comment", "wav_header"]
 
 ENCODINGS = {
     "wav": ("WAV", "PCM_16"),
@@ -34,11 +34,24 @@ OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
 """Sound of another rate is stored at the last."""
 
 
-def wav_header(rate: int, frames: int | None) -> bytes:
-    """The 44 bytes in front of mono 16-bit samples; frames None: as many as come."""
+def wav_header(rate: int, frames: int | None, behind: int = 0) -> bytes:
+    """The 44 bytes in front of mono 16-bit samples.
+
+    Args:
+        rate: samples per second.
+        frames: how many there are; None: as many as come.
+        behind: bytes that follow the samples.
+    """
     size = UNKNOWN if frames is None else 2 * frames
-    riff = UNKNOWN if frames is None else 36 + size
+    riff = UNKNOWN if frames is None else 36 + size + behind
     return struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", riff, b"WAVE", b"fmt ", 16, 1, 1, rate, 2 * rate, 2, 16, b"data", size)
+
+
+def wav_comment(comment: str) -> bytes:
+    """A comment, to be put behind 16-bit samples."""
+    text = comment.encode() + b"\0"
+    text += b"\0" * (len(text) % 2)
+    return struct.pack("<4sI4s4sI", b"LIST", 12 + len(text), b"INFO", b"ICMT", len(text)) + text
 
 
 def encode(samples: Tensor, rate: int, encoding: str, comment: str = "") -> bytes:

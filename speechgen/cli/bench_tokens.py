@@ -62,14 +62,14 @@ def _show(report: TokensBench, *, soundstorm: bool, install: str) -> None:
     best = next(name for name in ("parallel bfloat16", "parallel float32") if name in report.ways)
     rows = []
     for name, found in report.ways.items():
-        gain = None if name == best else report.speedup(best, name)
+        gains = [None if name == best else gain(best, name) for gain in (report.speedup, report.saving)]
         times = [f"{found.seconds.p50:.2f} s", f"{found.cpu.p50:.2f} s"]
-        rows.append([name, str(found.passes), *times, "–" if gain is None else f"{gain:.2f} x"])
-    print_table(["codes", "passes", "p50", "processor p50", f"of {best}, processor"], rows)
+        rows.append([name, str(found.passes), *times, *("–" if gain is None else f"{gain:.2f} x" for gain in gains)])
+    print_table(["codes", "passes", "latency p50", "processor p50", "latency, x", "processor, x"], rows)
     typer.echo(
-        f"{report.family}, {report.codebooks} codebooks of {report.audio_seconds:g} s, a trunk of "
-        f"{report.trunk_parameters / 1e6:.1f} M parameters, random weights; {report.runs} runs in turns; {report.threads} "
-        f"threads, torch {report.torch}; {report.machine}"
+        f"x: how many times that of {best}; {report.family}, {report.codebooks} codebooks of {report.audio_seconds:g} s, a "
+        f"trunk of {report.trunk_parameters / 1e6:.1f} M parameters, random weights; {report.runs} runs in turns; "
+        f"{report.threads} threads, torch {report.torch}; {report.machine}"
     )
     if report.published is not None:
         typer.echo(f"published: {report.published}")

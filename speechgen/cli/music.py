@@ -29,9 +29,8 @@ def music(
     steps: Annotated[int | None, typer.Option("--steps", help="Refinement steps of the first codebook.")] = None,
     guidance: Annotated[float | None, typer.Option("--guidance", help="How strongly the prompt is followed.")] = None,
     temperature: Annotated[float | None, typer.Option("--temperature", help="Higher: more varied, riskier.")] = None,
-    more: Annotated[
-        list[str] | None, typer.Option("--set", help="Another option of the model: --set rescoring=0.7; repeatable.")
-    ] = None,
+    more: Annotated[list[str] | None, typer.Option("--set", help="Another option: --set rescoring=0.7; repeatable.")] = None,
+    rescorer: Annotated[str | None, typer.Option("--rescorer", help="Checkpoint that has a say in what is kept.")] = None,
     seed: Annotated[
         int | None, typer.Option("--seed", help="Same seed, same bytes. Otherwise one is chosen, and told.")
     ] = None,
@@ -52,7 +51,7 @@ def music(
     from speechgen.core.config import apply_overrides
 
     content = {"duration": duration, "overlap": overlap, "model": model, "steps": steps, "guidance": guidance}
-    content |= {"temperature": temperature, "seed": seed, "options": apply_overrides({}, more or [])}
+    content |= {"temperature": temperature, "seed": seed, "options": apply_overrides(_rescored(rescorer), more or [])}
     if prompt is not None and count == 1 and out_dir is None:
         _one({**content, "prompt": prompt}, output_path(out or Path("music"), format), device, as_json=as_json, quiet=quiet)
         return
@@ -76,6 +75,11 @@ def music(
     with progress_bar("composing", quiet=quiet) as progress:
         report = run_batch(rows, out_dir, device=device, jobs=jobs, engine=engine, resume=resume, progress=progress)
     tell_batch(report, prompts or Path("--prompt"), out_dir, done="made", as_json=as_json, quiet=quiet)
+
+
+def _rescored(rescorer: str | None) -> dict[str, Any]:
+    """Options that have another model rescore, with the paper's weight."""
+    return {} if rescorer is None else {"rescorer": rescorer, "rescoring": 0.7}
 
 
 def _one(content: dict[str, Any], target: Path, device: str, *, as_json: bool, quiet: bool) -> None:

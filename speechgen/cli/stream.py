@@ -39,7 +39,8 @@ def sink_path(out: Path | None, format: str | None) -> Path | None:
 
 def write_stream(engine: Engine, request: SynthesisRequest, path: Path | None, *, as_json: bool, quiet: bool) -> None:
     """Speak `request` into `path` or standard output; then tell how soon it began."""
-    from speechgen.audio.encode import Encoder, wav_header
+    from speechgen.audio.encode import Encoder, wav_comment, wav_header
+    from speechgen.service.results import provenance
 
     if request.seed is None:
         request = request.model_copy(update={"seed": secrets.randbelow(2**31)})
@@ -59,8 +60,10 @@ def write_stream(engine: Engine, request: SynthesisRequest, path: Path | None, *
             for line in () if quiet else chunk.warnings:
                 warn(line)
         if sink is not None and path is not None:
+            comment = wav_comment(provenance(f"pipeline {Path(request.pipeline).stem}", request.seed))
+            sink.write(comment)
             sink.seek(0)
-            sink.write(wav_header(rate, frames))
+            sink.write(wav_header(rate, frames, len(comment)))
     except BrokenPipeError:  # the player was closed
         sys.stderr.close()
         raise SystemExit(0) from None

@@ -255,6 +255,8 @@ class TextToMel(Protocol):
 
     mel: MelSettings
     vocabulary: tuple[str, ...]
+    segmented: bool
+    """Whether it reads text as published front ends write it (`text.characters.segmented`)."""
     reads_prompt_text: bool
     """Whether it must be told what the prompt says; otherwise that tells the pace alone."""
 

@@ -1,7 +1,10 @@
-"""EnCodec as it is published: the files of the `encodec` package (24 and 48 kHz), and folders in the layout of `transformers`.
+"""EnCodec as it is published: files of the `encodec` package and of audiocraft, and folders in the layout of `transformers`.
 
 Layers lie in the same order as ours, so that only what is around a number differs. Weight normalisation is folded into the
 weights; running sums of the codebooks are left out, as they can be had from the codebooks and their counts.
+
+The package has 24 and 48 kHz. audiocraft's `compression_state_dict.bin` is the 16 kHz codec of audio-magnet and AudioGen: the
+package's names under `best_state`, and settings as YAML text under `xp.cfg`; beside other models it names a codec alone.
 """
 
 from __future__ import annotations
@@ -18,21 +21,23 @@ from torch import Tensor
 
 from speechgen.core.config import validate
 from speechgen.core.errors import UserError
-from speechgen.core.weights import find_file, read_weights
+from speechgen.core.weights import find_file, read_weights, tensors
 from speechgen.models.codecs.encodec.config import EncodecConfig
-from speechgen.published import About, Imported
+from speechgen.published import About, Imported, audiocraft_settings, foreign, setting
 
 __all__ = ["ABOUT", "convert", "infer_config", "read"]
 
 ABOUT = About(
     model="encodec",
-    origin="github.com/facebookresearch/encodec, or huggingface.co/facebook/encodec_24khz, encodec_48khz or encodec_32khz",
+    origin="github.com/facebookresearch/encodec, or huggingface.co/facebook/encodec_24khz, encodec_48khz, encodec_32khz or "
+    "audio-magnet-small (its codec)",
     licence="CC-BY-NC-4.0: not for commercial use",
-    files=("model.safetensors", "pytorch_model.bin", "encodec_*.th", "config.json"),
+    files=("compression_state_dict.bin", "model.safetensors", "pytorch_model.bin", "encodec_*.th", "config.json"),
     pulls={
         "encodec-24khz": "facebook/encodec_24khz",
         "encodec-48khz": "facebook/encodec_48khz",
         "encodec-32khz": "facebook/encodec_32khz",
+        "encodec-16khz": "facebook/audio-magnet-small",
     },
 )
 _NAMES = (
@@ -65,20 +70,56 @@ _SETTINGS = {
     "overlap": "segment_overlap",
 }
 """`config.json` of transformers -> ours."""
+_AUDIOCRAFT = {
+    "sampling_rate": ("encodec", "sample_rate"),
+    "audio_channels": ("encodec", "channels"),
+    "normalize": ("encodec", "renormalize"),
+    "use_causal_conv": ("seanet", "causal"),
+    "num_filters": ("seanet", "n_filters"),
+    "upsampling_ratios": ("seanet", "ratios"),
+    "hidden_size": ("seanet", "dimension"),
+    "num_residual_layers": ("seanet", "n_residual_layers"),
+    "dilation_growth_rate": ("seanet", "dilation_base"),
+    "compress": ("seanet", "compress"),
+    "kernel_size": ("seanet", "kernel_size"),
+    "last_kernel_size": ("seanet", "last_kernel_size"),
+    "residual_kernel_size": ("seanet", "residual_kernel_size"),
+    "num_lstm_layers": ("seanet", "lstm"),
+    "pad_mode": ("seanet", "pad_mode"),
+    "norm_type": ("seanet", "norm"),
+    "trim_right_ratio": ("seanet", "decoder", "trim_right_ratio"),
+}
+"""`config.json` of transformers -> `xp.cfg` of audiocraft."""
+_ALIKE = {
+    ("compression_model",): "encodec",
+    ("encodec", "autoencoder"): "seanet",
+    ("encodec", "quantizer"): "rvq",
+    ("seanet", "activation"): "ELU",
+    ("seanet", "decoder", "final_activation"): None,
+}
+"""What audiocraft can build in another way, and ours cannot."""
 
 
 def read(source: Path) -> Imported:
-    """Read a file of the package, or a folder with weights and a `config.json` beside them.
+    """Read a file of the package or of audiocraft, or a folder with weights and a `config.json` beside them.
 
     Raises:
         UserError: it cannot be read, or is no EnCodec.
     """
     path = find_file(source, [name for name in ABOUT.files if name != "config.json"])
-    published = _renamed(read_weights(path))
+    content = read_weights(path)
+    if isinstance(named := content.get("pretrained"), str):
+        known = next((f"speechgen models pull {name}" for name, place in ABOUT.pulls.items() if place == named), None)
+        raise UserError(f"{path} holds no codec, but says that it is {named}: {known or 'import that'}")
     beside = path.parent / "config.json"
-    settings = _settings(beside) if path.suffix != ".th" and beside.is_file() else None
-    config = infer_config(published, settings)
-    return Imported(config, convert(published), notes=(f"licence of the weights: {ABOUT.licence}",))
+    with foreign(path, "EnCodec"):
+        if "xp.cfg" in content:
+            published, settings = tensors(content.get("best_state"), path), _of_audiocraft(content["xp.cfg"], path)
+        else:
+            published = tensors(content, path)
+            settings = _settings(beside) if path.suffix != ".th" and beside.is_file() else None
+        config = infer_config(published, settings)
+        return Imported(config, convert(published), notes=(f"licence of the weights: {ABOUT.licence}",))
 
 
 def convert(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -92,6 +133,8 @@ def convert(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for key, direction in named.items():
         if key.endswith(".weight_v"):
             gain = named[key.removesuffix("_v") + "_g"]
+            if not direction.numel() or gain.shape != (len(direction), *[1] * (direction.dim() - 1)):  # it would crash
+                raise UserError(f"this is no published EnCodec ({key} is {list(direction.shape)}): give one of its files")
             state[key.removesuffix("_v")] = torch._weight_norm(direction, gain, 0)
     depth = _depth(named)
     try:
@@ -108,7 +151,7 @@ def infer_config(published: Mapping[str, Tensor], settings: Mapping[str, Any] | 
 
     Args:
         published: the state dict.
-        settings: `config.json` of transformers.
+        settings: as `config.json` of transformers has them.
 
     Raises:
         UserError: it is neither.
@@ -170,9 +213,32 @@ def _settings(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UserError(f"{path} is not JSON ({error}): copy it again") from error
-    if not isinstance(content, dict) or content.get("trim_right_ratio", 1.0) != 1.0 or not _equal_kernels(content):
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is no mapping: copy it again")
+    return _checked(content, path)
+
+
+def _of_audiocraft(text: Any, path: Path) -> dict[str, Any]:
+    """The settings of audiocraft by the names of transformers.
+
+    Raises:
+        UserError: one is missing, or asks for another codec.
+    """
+    told = audiocraft_settings(text, path)
+    for keys, wanted in _ALIKE.items():
+        if (found := setting(told, *keys)) != wanted:
+            raise UserError(f"{path} is another codec than EnCodec: its {'.'.join(keys)} is {found}, not {wanted}")
+    settings = {name: setting(told, *keys) for name, keys in _AUDIOCRAFT.items()}
+    settings["use_conv_shortcut"] = None if (skips := setting(told, "seanet", "true_skip")) is None else not skips
+    if missing := [name for name, value in settings.items() if value is None]:
+        raise UserError(f"the settings in {path} do not tell {', '.join(missing)}: give the file as audiocraft publishes it")
+    return _checked(settings, path)
+
+
+def _checked(settings: dict[str, Any], path: Path) -> dict[str, Any]:
+    if settings.get("trim_right_ratio", 1.0) != 1.0 or not _equal_kernels(settings):
         raise UserError(f"{path} describes an EnCodec that was never published: its first and last layers must be alike")
-    return content
+    return settings
 
 
 def _equal_kernels(settings: Mapping[str, Any]) -> bool:

@@ -18,9 +18,9 @@ from torch import Tensor
 from speechgen.core.config import validate
 from speechgen.core.errors import UserError
 from speechgen.core.types import MelSettings
-from speechgen.core.weights import find_file, read_weights
+from speechgen.core.weights import find_file, read_weights, tensors
 from speechgen.models.text_to_mel.f5_tts.config import F5Config
-from speechgen.published import About, Imported
+from speechgen.published import About, Imported, foreign
 
 __all__ = ["ABOUT", "convert", "infer_config", "read"]
 
@@ -70,10 +70,11 @@ def read(source: Path) -> Imported:
         UserError: it cannot be read, is none of the three, or has another vocabulary.
     """
     path = find_file(source, [name for name in ABOUT.files if name != "vocab.txt"])
-    published = _averaged(read_weights(path))
-    vocabulary = _vocabulary(path)
-    config = infer_config(published, vocabulary, path)
-    return Imported(config, convert(published), notes=(f"licence of the weights: {ABOUT.licence}",))
+    with foreign(path, "E2 or F5"):
+        published = _averaged(read_weights(path), path)
+        vocabulary = _vocabulary(path)
+        config = infer_config(published, vocabulary, path)
+        return Imported(config, convert(published), notes=(f"licence of the weights: {ABOUT.licence}",))
 
 
 def convert(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -143,14 +144,15 @@ def infer_config(published: Mapping[str, Tensor], vocabulary: tuple[str, ...], p
         "text_layers": len(texts),
         "mask_filler": not first,
         "rotary_heads": 1 if first else None,
+        "segmented": True,
     }
     return validate(F5Config, settings, str(path))
 
 
-def _averaged(content: Mapping[str, Any]) -> dict[str, Tensor]:
+def _averaged(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
     """The network in a file: the averaged weights, without prefixes and without what is no weight of it."""
-    content = content.get("ema_model_state_dict", content.get("model_state_dict", content))
-    named = {key.removeprefix(_AVERAGED): value for key, value in content.items() if isinstance(value, Tensor)}
+    group = content.get("ema_model_state_dict", content.get("model_state_dict", content))
+    named = {key.removeprefix(_AVERAGED): value for key, value in tensors(group, path).items()}
     return {key.removeprefix(_NETWORK): value for key, value in named.items() if not key.startswith(_BESIDE)}
 
 
@@ -158,7 +160,10 @@ def _vocabulary(path: Path) -> tuple[str, ...]:
     """One symbol a line; a line may be a space, and the first is."""
     for folder in (path.parent, path.parent.parent):
         if (folder / "vocab.txt").is_file():
-            lines = (folder / "vocab.txt").read_text(encoding="utf-8").split("\n")
+            try:
+                lines = (folder / "vocab.txt").read_text(encoding="utf-8").split("\n")
+            except UnicodeDecodeError as error:
+                raise UserError(f"{folder / 'vocab.txt'} is not UTF-8 text ({error}): copy it again") from error
             return tuple(lines[:-1] if lines[-1] == "" else lines)
     raise UserError(f"there is no vocab.txt beside {path}: copy the one that was published with the weights")
 

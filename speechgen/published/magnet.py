@@ -1,8 +1,8 @@
 """MAGNeT as audiocraft publishes it (`facebook/magnet-small-10secs` …): `state_dict.bin` with weights and their settings.
 
 The file is a pickle of `best_state`, tensors by name, and `xp.cfg`, the settings as YAML text. The codec, which the settings
-name, and T5 are files of their own and not read here. MusicGen's weights have the same names, but they are not asked for
-masked spans.
+name or `compression_state_dict.bin` holds (published/encodec), and T5 are files of their own and not read here. MusicGen's
+weights have the same names, but they are not asked for masked spans.
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor
 
 from speechgen.core.config import validate
 from speechgen.core.errors import UserError
-from speechgen.core.weights import find_file, read_weights
+from speechgen.core.weights import find_file, read_weights, tensors
 from speechgen.models.text_to_codes.magnet.config import MAGNeTConfig
-from speechgen.published import About, Imported
+from speechgen.published import About, Imported, audiocraft_settings, foreign, setting
 
 __all__ = ["ABOUT", "convert", "infer_config", "read"]
 
@@ -39,8 +38,11 @@ ABOUT = About(
     },
 )
 FRAME_RATE, HEAD_WIDTH = 50.0, 64
-_CODECS = {"facebook/encodec_32khz": "encodec-32khz"}
+_CODECS = {"//pretrained/facebook/encodec_32khz": "encodec-32khz", "//reference/bd44a852/checkpoint.th": "encodec-16khz"}
 """Names of codecs to pull by what the settings call them."""
+_MUSIC = {"temp": 3.0, "top_p": 0.9, "max_cfg_coef": 10.0, "min_cfg_coef": 1.0}
+_SOUND = {"temp": 3.5, "top_p": 0.8, "max_cfg_coef": 20.0, "min_cfg_coef": 1.0}
+"""How magnet-* and audio-magnet-* are sampled where their settings do not say (audiocraft, config/solver/magnet)."""
 _TEXT = "condition_provider.conditioners.description.output_proj."
 _NAMES = (
     (r"out_norm\.", "norm."),
@@ -66,23 +68,27 @@ def read(source: Path) -> Imported:
     """
     path = find_file(source, ABOUT.files)
     content = read_weights(path)
-    weights = content.get("best_state")
-    if not isinstance(weights, dict) or not isinstance(content.get("xp.cfg"), str):
+    if not isinstance(content.get("best_state"), dict) or not isinstance(content.get("xp.cfg"), str):
         raise UserError(f"{path} has no best_state and xp.cfg: give the state_dict.bin of a published MAGNeT")
-    published = {key: value for key, value in weights.items() if isinstance(value, Tensor)}
-    settings = _settings(content["xp.cfg"], path)
-    config = infer_config(published, settings, path)
-    notes = (
-        f"licence of the weights: {ABOUT.licence}",
-        f"it reads descriptions with {config.t5}, which is fetched apart; --set t5=FOLDER names a folder that holds it",
-    )
-    return Imported(config, convert(published), notes, _CODECS.get(_repository(settings)))
+    with foreign(path, "MAGNeT"):
+        published, settings = tensors(content["best_state"], path), audiocraft_settings(content["xp.cfg"], path)
+        config = infer_config(published, settings, path)
+        notes = (
+            f"licence of the weights: {ABOUT.licence}",
+            f"it reads descriptions with {config.t5}, which is fetched apart; --set t5=FOLDER names a folder that holds it",
+        )
+        return Imported(config, convert(published), notes, _codec(settings))
 
 
-def _repository(settings: Mapping[str, Any]) -> str:
-    """Which of the hub's repositories holds the codec; empty if it is none of them, as that of audio-magnet."""
-    told = str(_get(settings, "compression_model_checkpoint") or "")
-    return told.removeprefix("//pretrained/")
+def _codec(settings: Mapping[str, Any]) -> str | None:
+    """Name of the codec to pull; None if it has none."""
+    told = str(setting(settings, "compression_model_checkpoint"))
+    return _CODECS.get(told, "encodec-16khz" if _makes_sound(settings) else None)
+
+
+def _makes_sound(settings: Mapping[str, Any]) -> bool:
+    """Whether it is an audio-magnet and not one for music."""
+    return setting(settings, "sample_rate") == 16000
 
 
 def convert(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -114,7 +120,7 @@ def convert(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def infer_config(published: Mapping[str, Tensor], settings: Mapping[str, Any], path: Path) -> MAGNeTConfig:
-    """Read the sizes off the shapes, and how long, how restricted and in which spans off the settings.
+    """Read the sizes off the shapes, and how long, how restricted, in which spans and how it is sampled off the settings.
 
     Raises:
         UserError: something is missing.
@@ -128,6 +134,9 @@ def infer_config(published: Mapping[str, Tensor], settings: Mapping[str, Any], p
         span = int(masking["span_len"])
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is no published MAGNeT: it lacks {error}") from error
+    usual = _SOUND if _makes_sound(settings) else _MUSIC
+    told = {name: setting(settings, "generate", "lm", name) for name in usual}
+    sampling = {name: value if told[name] is None else float(told[name]) for name, value in usual.items()}
     found = {
         "num_codebooks": sum(1 for key in published if key.startswith("emb.")),
         "codebook_size": rows - 1,
@@ -136,32 +145,19 @@ def infer_config(published: Mapping[str, Tensor], settings: Mapping[str, Any], p
         "fixed_length": True,
         "width": width,
         "depth": 1 + max(int(match[1]) for key in published if (match := re.match(r"transformer\.layers\.(\d+)\.", key))),
-        "num_heads": int(_get(settings, "transformer_lm", "num_heads") or width // HEAD_WIDTH),
+        "num_heads": int(setting(settings, "transformer_lm", "num_heads") or width // HEAD_WIDTH),
         "ff_multiple": inner // width,
         "dropout": 0.0,
-        "reach": int(_get(settings, "transformer_lm", "subcodes_context") or 5),
+        "reach": int(setting(settings, "transformer_lm", "subcodes_context") or 5),
         "span": span,
         "text": "t5",
-        "t5": str(_get(settings, "conditioners", "description", "t5", "name") or "t5-base"),
+        "t5": str(setting(settings, "conditioners", "description", "t5", "name") or "t5-base"),
         "t5_width": t5_width,
         "attend_padding": True,
+        "mode": "masked",
+        "temperature": sampling["temp"],
+        "top_p": sampling["top_p"] or 1.0,  # 0 turns it off
+        "guidance": sampling["max_cfg_coef"] - 1,  # a coefficient of theirs multiplies the conditional branch
+        "least_guidance": sampling["min_cfg_coef"] - 1,
     }
     return validate(MAGNeTConfig, found, str(path))
-
-
-def _settings(text: str, path: Path) -> dict[str, Any]:
-    try:
-        settings = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"the settings in {path} are not YAML ({' '.join(str(error).split())[:100]})") from error
-    if not isinstance(settings, dict):
-        raise UserError(f"the settings in {path} are no mapping: give the state_dict.bin of a published MAGNeT")
-    return settings
-
-
-def _get(settings: Mapping[str, Any], *path: str) -> Any:
-    """A value some levels down, None where there is none."""
-    value: Any = settings
-    for key in path:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value

@@ -10,16 +10,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from speechgen.core.errors import UserError
-from speechgen.core.weights import find_file, read_weights
+from speechgen.core.weights import find_file, read_weights, tensors
 from speechgen.models.waveform.sashimi.config import SashimiConfig
 from speechgen.nn.state_space import LowRankKernel
-from speechgen.published import About, Imported
+from speechgen.published import About, Imported, foreign
 
 __all__ = ["ABOUT", "convert", "infer_config", "read", "to_version_4"]
 
@@ -45,22 +44,23 @@ def read(source: Path) -> Imported:
     Raises:
         UserError: it cannot be read, or is no autoregressive SaShiMi.
     """
-    content = read_weights(find_file(source, ABOUT.files))
-    published = to_version_4(content.get("state_dict", content))
-    config = infer_config(published)
+    path = find_file(source, ABOUT.files)
+    content = read_weights(path)
     notes = (
         "its quantiser is not in the file: taken for mu-law at 16 kHz, as for SC09 and YouTubeMix; Beethoven was linear",
         "its recordings were scaled each to its own extremes: published bits per sample compare under that alone",
     )
-    return Imported(config, convert(published, config), notes)
+    with foreign(path, "SaShiMi"):
+        published = to_version_4(tensors(content.get("state_dict", content), path))
+        config = infer_config(published)
+        return Imported(config, convert(published, config), notes)
 
 
-def to_version_4(state: Mapping[str, Any]) -> dict[str, Tensor]:
+def to_version_4(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors under the names and signs of version 4, without what stands before them."""
-    tensors = {key: value for key, value in state.items() if isinstance(value, Tensor)}
-    old = any(key.endswith("log_dt") for key in tensors)
+    old = any(key.endswith("log_dt") for key in state)
     found: dict[str, Tensor] = {}
-    for key, value in tensors.items():
+    for key, value in state.items():
         name = re.sub(r"^(?:model\.)*(?=(?:[dcu]_layers|norm)\.)", "", key)
         if old:
             if name.endswith("w_imag"):

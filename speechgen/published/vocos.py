@@ -9,9 +9,9 @@ from torch import Tensor
 
 from speechgen.core.errors import UserError
 from speechgen.core.types import MelSettings
-from speechgen.core.weights import find_file, read_weights
+from speechgen.core.weights import find_file, read_weights, tensors
 from speechgen.models.vocoders.vocos.config import VocosConfig
-from speechgen.published import About, Imported
+from speechgen.published import About, Imported, foreign
 
 __all__ = ["ABOUT", "convert", "infer_config", "read"]
 
@@ -31,8 +31,10 @@ def read(source: Path) -> Imported:
     Raises:
         UserError: it cannot be read, or is no mel-conditioned Vocos.
     """
-    published = read_weights(find_file(source, ABOUT.files))
-    return Imported(infer_config(published), convert(published))
+    path = find_file(source, ABOUT.files)
+    with foreign(path, "Vocos"):
+        published = tensors(read_weights(path), path)
+        return Imported(infer_config(published), convert(published))
 
 
 def convert(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

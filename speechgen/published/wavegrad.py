@@ -26,9 +26,9 @@ from torch import Tensor
 from speechgen.core.config import read_yaml, validate
 from speechgen.core.errors import UserError
 from speechgen.core.types import MelSettings
-from speechgen.core.weights import find_file, read_weights
+from speechgen.core.weights import find_file, read_weights, tensors
 from speechgen.models.vocoders.wavegrad.config import WaveGradConfig
-from speechgen.published import About, Imported
+from speechgen.published import About, Imported, foreign
 
 __all__ = ["ABOUT", "convert", "infer_config", "read"]
 
@@ -76,16 +76,15 @@ def read(source: Path) -> Imported:
     """
     path = find_file(source, ABOUT.files[:-1])
     content = read_weights(path)
-    published = content.get("model", content)
-    if not isinstance(published, Mapping):
-        raise UserError(f"{path} holds no weights under 'model': give a checkpoint of lmnt-com/wavegrad or ivanvovk/WaveGrad")
+    published = tensors(content.get("model", content), path)
     settings = content.get("params") if isinstance(content.get("params"), Mapping) else {}
     beside = sorted(path.parent.glob("*.json"))
     if len(beside) == 1 and not settings:
         settings = read_yaml(beside[0])  # JSON is YAML
-    config = infer_config(published, settings)
-    rate = f"the sample rate is taken to be {config.mel.sample_rate} Hz"
-    return Imported(config, convert(published), (rate,) if not settings else ())
+    with foreign(path, "WaveGrad"):
+        config = infer_config(published, settings)
+        rate = f"the sample rate is taken to be {config.mel.sample_rate} Hz"
+        return Imported(config, convert(published), (rate,) if not settings else ())
 
 
 def convert(published: Mapping[str, Tensor]) -> dict[str, Tensor]:

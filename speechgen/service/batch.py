@@ -25,16 +25,21 @@ import torch
 from speechgen.core.errors import UserError
 from speechgen.core.protocols import Progress
 from speechgen.service.engine import Engine
+from speechgen.service.jobs import JobCancelled
 from speechgen.service.journal import file_digest
 from speechgen.service.lists import Row
 from speechgen.service.manifest import Manifest
-from speechgen.service.requests import MusicRequest, SynthesisRequest
+from speechgen.service.requests import MusicRequest
 
 __all__ = ["BatchReport", "run_batch"]
 
 ENGINES = ("local", "ray")
 BLOCKS = 1000
 """At most so many parts of a batch travel to Ray's workers: finished rows come back part by part."""
+PARTS = 100
+"""Progress of each row is told in so many parts."""
+FAULTS = (UserError, ValueError, OSError, RuntimeError, MemoryError)
+"""What fails a row, and not the batch."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ def run_batch(
     loaded: Engine | None = None,
     progress: Progress | None = None,
 ) -> BatchReport:
-    """Speak all rows; a row that fails does not stop the others.
+    """Speak all rows; a row that fails does not stop the others. Nor does what cannot be loaded, if some rows do without.
 
     Args:
         rows: from `read_rows`.
@@ -67,10 +72,11 @@ def run_batch(
         engine: local, or ray for the nodes of a Ray cluster that share `out_dir`.
         resume: skip the rows that the manifest says are finished.
         loaded: an engine that is there already, for one local job.
-        progress: called with (rows that ended, rows).
+        progress: called with parts of 100 for every row; within rows too, where there is one job. If it raises JobCancelled,
+            the row that is being made is left.
 
     Raises:
-        UserError: the manifest says otherwise, the disk refuses, a worker died, or Ray is not installed.
+        UserError: the manifest says otherwise, the disk refuses, a worker died, nothing can be loaded, or Ray is not installed.
     """
     if engine not in ENGINES:
         raise UserError(f"unknown engine {engine!r}: allowed: {', '.join(ENGINES)}")
@@ -78,35 +84,48 @@ def run_batch(
         _import_ray()
     manifest = Manifest(out_dir)
     waiting = manifest.begin(rows, resume=resume)
-    skipped = len(rows) - len(waiting)
+    skipped = count = len(rows) - len(waiting)
+
+    def report(done: int, total: int) -> None:
+        if progress:
+            progress(PARTS * count + PARTS * done // max(1, total), PARTS * len(rows))
+
     if engine == "ray":
         ended = _with_ray(waiting, out_dir, device, jobs)
     else:
-        ended = _locally(waiting, out_dir, device, jobs, loaded)
+        ended = _locally(waiting, out_dir, device, jobs, loaded, report)
     failed = []
-    for count, entry in enumerate(ended, skipped + 1):
+    for entry in ended:
         manifest.append(entry)
+        count += 1
         if "error" in entry:
             failed.append(entry)
-        if progress:
-            progress(count, len(rows))
+        report(0, 1)
     return BatchReport(len(waiting) - len(failed), skipped, tuple(sorted(failed, key=lambda entry: int(entry["row"]))))
 
 
-def _speak(engine: Engine, row: Row, out_dir: Path) -> dict[str, Any]:
-    """Speak or compose one row and return its line of the manifest."""
-    entry: dict[str, Any] = {"row": row.number, "path": row.path, "row_sha256": row.digest}
+def _speak(engine: Engine, row: Row, out_dir: Path, report: Progress | None = None) -> dict[str, Any]:
+    """Speak or compose one row and return its line of the manifest.
+
+    Raises:
+        JobCancelled: `report` did.
+    """
     path, request = out_dir / row.path, row.request
-    if isinstance(request, MusicRequest):
-        entry["prompt"] = request.prompt
     try:
-        result = engine.compose(request) if isinstance(request, MusicRequest) else engine.synthesize(request)
+        if isinstance(request, MusicRequest):
+            result = engine.compose(request, report)
+        else:
+            result = engine.synthesize(request, report)
+        if report:
+            report(1, 1)  # who stopped it may have removed the folder
         path.parent.mkdir(parents=True, exist_ok=True)
         result.save(path)
-    except (UserError, ValueError, OSError, RuntimeError, MemoryError) as error:
-        return {**entry, "error": " ".join(str(error).split()) or type(error).__name__}
+    except JobCancelled:
+        raise
+    except FAULTS as error:
+        return _failed(row, error)
     return {
-        **entry,
+        **_entry(row),
         "seed": result.seed,
         "seconds": round(result.seconds, 3),
         "rtf": round(result.rtf, 4),
@@ -115,14 +134,27 @@ def _speak(engine: Engine, row: Row, out_dir: Path) -> dict[str, Any]:
     }
 
 
-def _locally(rows: list[Row], out_dir: Path, device: str, jobs: int, loaded: Engine | None) -> Iterator[dict[str, Any]]:
+def _entry(row: Row) -> dict[str, Any]:
+    """What every line of the manifest says."""
+    entry: dict[str, Any] = {"row": row.number, "path": row.path, "row_sha256": row.digest}
+    return {**entry, "prompt": row.request.prompt} if isinstance(row.request, MusicRequest) else entry
+
+
+def _failed(row: Row, error: Exception) -> dict[str, Any]:
+    return {**_entry(row), "error": " ".join(str(error).split()) or type(error).__name__}
+
+
+def _locally(
+    rows: list[Row], out_dir: Path, device: str, jobs: int, loaded: Engine | None, report: Progress
+) -> Iterator[dict[str, Any]]:
     if not rows:
         return
     if jobs == 1:
         engine = loaded or Engine(device)
-        _load(engine, rows)
+        broken = _load(engine, rows)
         for row in rows:
-            yield _speak(engine, row, out_dir)
+            error = broken.get(_maker(row))
+            yield _failed(row, error) if error else _speak(engine, row, out_dir, report)
         return
     workers = min(jobs, len(rows))
     threads = max(1, torch.get_num_threads() // workers)
@@ -137,13 +169,26 @@ def _locally(rows: list[Row], out_dir: Path, device: str, jobs: int, loaded: Eng
         pool.shutdown(cancel_futures=True)
 
 
-def _load(engine: Engine, rows: list[Row]) -> None:
-    """Load what all rows need: what is damaged is told once, not for every row."""
-    requests = [row.request for row in rows]
-    for name in dict.fromkeys(request.pipeline for request in requests if isinstance(request, SynthesisRequest)):
-        engine.load(name)
-    for model in dict.fromkeys(request.model for request in requests if isinstance(request, MusicRequest)):
-        engine.load_maker(model)
+def _load(engine: Engine, rows: list[Row]) -> dict[str | None, Exception]:
+    """Load what the rows need, and return why some of it cannot be loaded; if nothing can, that is told once, by raising."""
+    broken: dict[str | None, Exception] = {}
+    needed = {_maker(row): isinstance(row.request, MusicRequest) for row in rows}
+    for name, music in needed.items():
+        try:
+            if music:
+                engine.load_maker(name)
+            else:
+                engine.load(str(name))
+        except FAULTS as error:
+            broken[name] = error
+    if len(broken) == len(needed):
+        raise next(iter(broken.values()))
+    return broken
+
+
+def _maker(row: Row) -> str | None:
+    """The model of a row of music, the pipeline of another."""
+    return row.request.model if isinstance(row.request, MusicRequest) else row.request.pipeline
 
 
 def _start_worker(threads: int) -> None:

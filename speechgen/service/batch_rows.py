@@ -18,9 +18,9 @@ from typing import Any
 
 from speechgen.core.errors import UserError
 from speechgen.pipeline.prompts import MIN_SECONDS
-from speechgen.service import catalog, voices
-from speechgen.service.journal import file_digest, request_digest
-from speechgen.service.lists import Columns, OutPaths, Row, read_list
+from speechgen.service import voices
+from speechgen.service.journal import file_digest, pipeline_digest, request_digest
+from speechgen.service.lists import Columns, OutPaths, Row, file_named, read_list
 from speechgen.service.requests import SynthesisRequest
 from speechgen.text.normalize import speakable
 
@@ -39,6 +39,7 @@ class _Reader:
     defaults: dict[str, Any]
     heard: set[tuple[Path | None, str | None]] = field(default_factory=set)
     digests: dict[Path, str] = field(default_factory=dict)
+    pipelines: dict[str, str] = field(default_factory=dict)
 
     def rows(self, number: int, line: int, cells: dict[str, Any]) -> list[Row]:
         """Check one row, which makes one item.
@@ -46,19 +47,19 @@ class _Reader:
         Raises:
             UserError: naming its first fault.
         """
-        out = str(cells.pop("out", f"{number:04d}"))
+        out = cells.pop("out", f"{number:04d}")
         request = self._request(cells)
-        catalog.find_pipeline(request.pipeline)
+        pipeline = self._pipeline(request.pipeline)
         path = self.outs.claim(out, line)
         for ref, voice in ((request.ref, request.voice), *([(request.tempo_ref, None)] if request.tempo_ref else [])):
             self._hear(ref, voice)
-        content = f"{path}\n{request_digest(request, self._digest)}"
+        content = f"{path}\n{pipeline}\n{request_digest(request, self._digest)}"
         return [Row(number=number, line=line, path=path, request=request, digest=hashlib.sha256(content.encode()).hexdigest())]
 
     def _request(self, cells: dict[str, Any]) -> SynthesisRequest:
         for name in PATHS:
             if name in cells:
-                cells[name] = (self.folder / str(cells[name])).resolve()
+                cells[name] = (self.folder / file_named(name, cells[name])).resolve()
         if "file" in cells:
             if "text" in cells:
                 raise UserError("both text and file are given: choose one")
@@ -81,6 +82,12 @@ class _Reader:
             if source.audio.seconds < MIN_SECONDS:
                 raise UserError(f"{source.name} lasts {source.audio.seconds:.2f} s: at least {MIN_SECONDS:g} s are needed")
             self.heard.add((ref, voice))
+
+    def _pipeline(self, name: str) -> str:
+        """The digest of a pipeline, which is read once."""
+        if name not in self.pipelines:
+            self.pipelines[name] = pipeline_digest(name)
+        return self.pipelines[name]
 
     def _digest(self, path: Path) -> str:
         if path not in self.digests:

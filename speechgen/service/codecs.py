@@ -24,7 +24,7 @@ from speechgen.service.engine import Engine
 from speechgen.service.results import SynthesisResult, provenance
 from speechgen.service.vocoders import encoder_of_content, found_or_told, recordings, split_name
 
-__all__ = ["CodecReport", "codec_of", "copy_through", "load_codec", "measure_codecs"]
+__all__ = ["CodecReport", "codec_of", "copy_through", "find_codec", "load_codec", "measure_codecs"]
 
 
 def load_codec(name: str, device: torch.device | str = "cpu") -> tuple[Codec, int]:
@@ -47,7 +47,14 @@ def load_codec(name: str, device: torch.device | str = "cpu") -> tuple[Codec, in
 
 
 def codec_of(info: CheckpointInfo, user: str, device: torch.device | str = "cpu", name: str | None = None) -> Codec:
-    """Load the codec whose codes a checkpoint makes, wherever it is installed.
+    """Load the codec whose codes a checkpoint makes; see `find_codec`."""
+    return find_codec(info, user, device, name)[1]
+
+
+def find_codec(
+    info: CheckpointInfo, user: str, device: torch.device | str = "cpu", name: str | None = None
+) -> tuple[Path, Codec]:
+    """Return the folder of the codec whose codes a checkpoint makes, wherever it is installed, and the codec, loaded.
 
     Args:
         info: of the checkpoint.
@@ -69,7 +76,7 @@ def codec_of(info: CheckpointInfo, user: str, device: torch.device | str = "cpu"
                 raise
             continue
         if codec.identity == wanted:
-            return codec
+            return catalog.find_checkpoint(split_name(each)[0]), codec
         seen.append(f"{Path(each).name} ({codec.identity})")
     if name:
         raise UserError(f"{told}, which {seen[0]} is not: give the codec that it was trained with")

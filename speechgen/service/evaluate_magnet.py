@@ -33,9 +33,9 @@ from speechgen.core.random import mix
 from speechgen.core.types import Waveform
 from speechgen.evaluation.frechet import frechet_distance
 from speechgen.evaluation.sounds import SoundClassifier, sound_features
-from speechgen.pipeline.music import decode_long, generate_long
+from speechgen.pipeline.music import MusicStages, decode_long, generate_long
 from speechgen.service.evaluate_sounds import classifier_of, label_of
-from speechgen.service.music import MusicMaker, default_model, load_maker
+from speechgen.service.music import default_model, load_maker, stages_for
 from speechgen.service.prepared import Clip, read_clips
 from speechgen.service.vocoders import split_name
 
@@ -47,7 +47,7 @@ WAYS = {
     "hybrid": ("prefix_seconds=1",),
     "rescoring": ("rescoring=0.7",),
 }
-"""Options by way."""
+"""Options by way; a model is measured in those that it has learnt."""
 COPY = "codec"
 
 
@@ -141,7 +141,7 @@ def measure_magnet(
     ways = _ways(list(dict.fromkeys(names)) or [default_model()], codec)
     judge = _Judge(clips, [classifier_of(folder)[0] for folder in real])
     total, done = len(ways) * len(clips), itertools.count(1)
-    stages = next(iter(ways.values())).maker.stages
+    stages = next(iter(ways.values())).stages
     books = stages.model.num_codebooks
     copies = [stages.codec.decode(stages.codec.encode(clip.audio, books)) for clip in clips]
     found = {COPY: judge(copies)}
@@ -171,12 +171,12 @@ def measure_magnet(
 class _Way:
     """A model with options."""
 
-    maker: MusicMaker
+    stages: MusicStages
     options: StrictModel
 
     def make(self, clip: Clip, seed: int) -> Waveform:
         """Return the sound of a clip's description, as long as the clip if the model makes so much at once."""
-        stages = self.maker.stages
+        stages = self.stages
         seconds = min(clip.audio.seconds, stages.window_seconds)
         frames = max(1, math.floor(seconds * stages.model.rate))
         tokens = generate_long(stages, clip.text, frames, overlap=0, options=self.options, seed=seed)
@@ -184,14 +184,18 @@ class _Way:
 
 
 def _ways(names: Sequence[str], codec: str | None) -> dict[str, _Way]:
-    """All ways of the models that are named without options, and one of the others."""
+    """All ways that models have learnt which are named without options, and one of the others."""
     found: dict[str, _Way] = {}
+    device = torch.device("cpu")
     for name in names:
         base, changes = split_name(name)
-        maker = load_maker(base, torch.device("cpu"), codec)
+        maker = load_maker(base, device, codec)
         chosen = {name: changes} if changes else {f"{name}, {way}": options for way, options in WAYS.items()}
-        for way, options in chosen.items():
-            found[way] = _Way(maker, validate(maker.options, apply_overrides({}, options), f"options of {name}"))
+        refusal = getattr(maker.stages.model, "refusal", None)
+        for way, given in chosen.items():
+            options = validate(maker.options, apply_overrides({}, given), f"options of {name}")
+            if changes or refusal is None or not refusal(options):
+                found[way] = _Way(stages_for(maker, options, lambda other: load_maker(other, device, codec)), options)
     return found
 
 

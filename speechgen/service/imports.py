@@ -85,7 +85,8 @@ def import_published(
 
     Args:
         family: a file of `speechgen/published`.
-        source: a file or folder in the published layout, or the id of a repository of the Hugging Face hub.
+        source: a file or folder in the published layout, or owner and repository on the Hugging Face hub, perhaps with a
+            folder in it.
         name: of the checkpoint, and of the pipeline.
         codec: whose codes a model of codes makes: name or folder of its checkpoint. Without it, the one that was published
             for it, if that is installed.
@@ -133,7 +134,7 @@ def _about(family: str) -> About:
 
 def _check(made: Imported, spec: ModelSpec, source: str, about: About) -> None:
     """Refuse weights that are not all of the model's, saying which differ; nothing is computed for it."""
-    with torch.device("meta"):
+    with torch.device("meta"), published.foreign(Path(source), about.model):
         wanted = spec.build(made.config).state_dict()
     missing = sorted(wanted.keys() - made.state.keys())
     strange = sorted(made.state.keys() - wanted.keys())
@@ -197,12 +198,12 @@ def _local(family: str, source: str, about: About, name: str) -> Path:
     """The source on this machine; what is only on the hub is fetched.
 
     Raises:
-        UserError: it is neither here nor on the hub, or the hub cannot be reached.
+        UserError: it is neither here nor on the hub, the hub cannot be reached, or it has several models there.
     """
     path = Path(source)
     if path.exists():
         return path
-    address = about.pulls.get(name, "")
+    address = source if source in about.pulls.values() else about.pulls.get(name, "")
     folder = hub.split_address(address)[1] if address else ""
     weights = [pattern for pattern in about.files if pattern.endswith(hub.WEIGHTS)]
     others = [pattern for pattern in about.files if pattern not in weights]
@@ -212,7 +213,7 @@ def _local(family: str, source: str, about: About, name: str) -> Path:
         f"copy {files} of {origin} into a folder{f' {folder}' if folder else ''} and run: "
         f"speechgen models import {family} {folder or 'FOLDER'} --name {name}"
     )
-    if not re.fullmatch(hub.ADDRESS, source) and source not in about.pulls.values():
+    if not re.fullmatch(hub.ADDRESS, source):
         raise UserError(f"no file or folder {source}: {by_hand}")
     try:
         return hub.fetch(source, about.files)

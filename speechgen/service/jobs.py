@@ -165,7 +165,7 @@ class Job(Generic[Result]):
     def expire(self) -> bool:
         """End it if its time is up; return whether it is over."""
         if not self.over and time.monotonic() >= self._deadline:
-            self._end(State.FAILED, error=JobTimeout(f"the job took longer than {self._timeout:g} s: give less text"))
+            self._end(State.FAILED, error=JobTimeout(f"the job took longer than {self._timeout:g} s: ask for less at once"))
         return self.over
 
     def report(self, done: int, total: int) -> None:

@@ -9,16 +9,18 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from speechgen.core.checkpoint import write_text_atomically
+import speechgen
+from speechgen.core.checkpoint import fingerprint, write_text_atomically
 from speechgen.core.errors import UserError
+from speechgen.pipeline.stages import read_config
 from speechgen.service import catalog
 from speechgen.service.requests import SynthesisRequest
 
-__all__ = ["append", "file_digest", "read", "request_digest", "rewrite"]
+__all__ = ["append", "checkpoints_digest", "file_digest", "pipeline_digest", "read", "request_digest", "rewrite"]
 
 
 def append(path: Path, entry: dict[str, Any]) -> None:
@@ -62,6 +64,30 @@ def file_digest(path: Path) -> str:
     """Return the SHA-256 of a file in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def checkpoints_digest(folders: Sequence[Path]) -> str:
+    """Return the SHA-256 of checkpoints and of this version: with others, the same request sounds otherwise.
+
+    Raises:
+        UserError: a file of one is missing.
+    """
+    try:
+        parts = [fingerprint(folder) for folder in folders]
+    except OSError as error:
+        raise UserError(f"cannot read {error.filename} ({error.strerror}): restore or pull the checkpoint again") from error
+    return hashlib.sha256("/".join([*parts, speechgen.__version__]).encode()).hexdigest()
+
+
+def pipeline_digest(name: str) -> str:
+    """Return the SHA-256 of a pipeline: its file, its checkpoints, and this version.
+
+    Raises:
+        UserError: there is no such pipeline, or a checkpoint is missing.
+    """
+    path = catalog.find_pipeline(name)
+    folders = [catalog.find_checkpoint(slot) for slot in read_config(path).checkpoints.slots.values()]
+    return hashlib.sha256(f"{file_digest(path)}/{checkpoints_digest(folders)}".encode()).hexdigest()
 
 
 def request_digest(request: SynthesisRequest, digest: Callable[[Path], str] = file_digest) -> str:

@@ -19,7 +19,7 @@ from speechgen.core.config import StrictModel
 from speechgen.core.errors import UserError, unknown
 from speechgen.service.requests import MusicRequest, SynthesisRequest
 
-__all__ = ["Columns", "OutPaths", "Row", "RowsError", "read_list"]
+__all__ = ["Columns", "OutPaths", "Row", "RowsError", "file_named", "read_list"]
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
@@ -31,7 +31,7 @@ class Row(StrictModel):
     line: int = Field(ge=1, description="where it begins in the list")
     path: str = Field(description="file to write, from the output folder")
     request: SynthesisRequest | MusicRequest
-    digest: str = Field(description="of all that the row asks for, contents of text and voice included")
+    digest: str = Field(description="of all that the row asks for and who makes it, contents of text, voice and checkpoints")
 
 
 class RowsError(UserError):
@@ -80,13 +80,20 @@ class OutPaths:
     format: str
     _taken: dict[str, int] = field(default_factory=dict)
 
-    def claim(self, name: str, line: int) -> str:
+    def claim(self, name: Any, line: int, copy: int = 0) -> str:
         """Return the path, from the folder, that the row of this line writes.
 
+        Args:
+            name: the row's cell.
+            line: of the row.
+            copy: number of one of several that the row asks for, which becomes part of the name.
+
         Raises:
-            UserError: it leaves the folder, has an unknown suffix, or belongs to another row.
+            UserError: it names no file, leaves the folder, has an unknown suffix, or belongs to another row.
         """
-        path = Path(name)
+        path = file_named("out", name)
+        if copy:
+            path = path.with_name(f"{path.stem}-{copy}{path.suffix}")
         if not path.suffix:
             path = path.with_name(f"{path.name}.{self.format}")
         if path.suffix[1:].lower() not in FORMATS:
@@ -98,6 +105,18 @@ class OutPaths:
         if first != line:
             raise UserError(f"out {str(path)!r} is written by line {first} already: choose another name")
         return path.as_posix()
+
+
+def file_named(column: str, cell: Any) -> Path:
+    """Return the path in a cell.
+
+    Raises:
+        UserError: no file can have that name.
+    """
+    path = Path(str(cell))
+    if path.name in ("", "..") or "\0" in str(path):
+        raise UserError(f"{column} {str(cell)!r} is no name of a file: give one")
+    return path
 
 
 def read_list(path: Path, columns: Columns, check: Callable[[int, int, dict[str, Any]], list[Row]]) -> list[Row]:
@@ -176,6 +195,7 @@ def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
                 continue
             try:
                 cells = json.loads(content)
+                json.dumps(cells, ensure_ascii=False).encode()  # half a character is no text
             except ValueError as error:
                 yield line, f"it is not JSON ({error})"
                 continue

@@ -3,7 +3,8 @@
 While `out.wav` is being made, the folder `out.wav.partial` beside it holds
 
     header.json    what was asked, as a digest that covers voice and checkpoints too; the seed; the format of this folder
-    pieces.jsonl   a line for each finished piece: its text, its last sample, the work it took, warnings
+    pieces.jsonl   a line for each finished piece: its text, its last sample, the work it took, warnings; of those that a
+                   picture shows, where their phones lie
     samples.f32    their samples, float32; what lies behind the last finished piece is cut off when the run is continued
 
 Each piece depends on the request, the seed and its own number alone, so that a continued run gives the same bytes as one
@@ -19,7 +20,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +28,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-import speechgen
 from speechgen.audio.io import write_audio
 from speechgen.core import checkpoint
 from speechgen.core.errors import UserError
 from speechgen.core.protocols import Progress
-from speechgen.pipeline.stages import read_config
-from speechgen.service import catalog, journal, voices
+from speechgen.pipeline.alignment import Alignment
+from speechgen.pipeline.carriers import Chunk
+from speechgen.service import journal, voices
 from speechgen.service.engine import Engine
+from speechgen.service.plot import LONGEST_SECONDS
 from speechgen.service.requests import SynthesisRequest
 from speechgen.service.results import SynthesisResult, provenance
 
@@ -94,6 +96,7 @@ def synthesize_to_file(
         pieces=tuple(entry["text"] for entry in entries if entry["text"]),
         warnings=tuple(dict.fromkeys(line for entry in entries for line in entry["warnings"])),
         provenance=provenance(f"pipeline {Path(request.pipeline).stem}", seed),
+        alignment=tuple(_alignment(entry["alignment"]) for entry in entries if entry.get("alignment")),
     )
     write_audio(out, partial.seconds(result.rate), result.rate, comment=result.provenance)
     partial.remove()
@@ -102,10 +105,7 @@ def synthesize_to_file(
 
 def _digest(request: SynthesisRequest) -> str:
     """Of all that the sound depends on: the request, voices, pipeline, checkpoints, and this version."""
-    pipeline = catalog.find_pipeline(request.pipeline)
-    names = read_config(pipeline).checkpoints.slots.values()
-    parts = [checkpoint.fingerprint(catalog.find_checkpoint(name)) for name in names]
-    parts += [journal.request_digest(request), journal.file_digest(pipeline), speechgen.__version__]
+    parts = (journal.pipeline_digest(request.pipeline), journal.request_digest(request))
     return hashlib.sha256("/".join(parts).encode()).hexdigest()
 
 
@@ -192,11 +192,19 @@ class _Partial:
                     now = time.perf_counter()
                     entry: dict[str, Any] = {"piece": chunk.piece, "pieces": chunk.pieces, "rate": chunk.rate, "stop": stop}
                     entry |= {"work_seconds": now - started, "text": chunk.text, "warnings": list(chunk.warnings)}
+                    entry |= self._shown(chunk)
                     journal.append(self.pieces, entry)
                     self.entries.append(entry)
                     started = now
         except OSError as error:
             raise UserError(f"cannot write {self.folder}: {error.strerror}") from error
+
+    def _shown(self, chunk: Chunk) -> dict[str, Any]:
+        """What a picture needs of the piece that comes next, if it reaches so far."""
+        if chunk.alignment is None:
+            return {}
+        placed = replace(chunk.alignment, start=chunk.alignment.start + self._stop / chunk.rate)
+        return {"alignment": _told(placed)} if placed.start < LONGEST_SECONDS else {}
 
     def seconds(self, rate: int) -> Iterator[Tensor]:
         """The samples, second by second."""
@@ -213,6 +221,17 @@ class _Partial:
     def remove(self) -> None:
         """Delete the folder: the file is there."""
         shutil.rmtree(self.folder)
+
+
+def _told(alignment: Alignment) -> dict[str, Any]:
+    """An alignment ready for JSON."""
+    return {**vars(alignment), "durations": alignment.durations.tolist(), "tokens": alignment.tokens.tolist()}
+
+
+def _alignment(told: dict[str, Any]) -> Alignment:
+    """What `_told` made JSON of."""
+    tensors = {name: torch.tensor(told[name], dtype=torch.int64) for name in ("durations", "tokens")}
+    return Alignment(**{**told, **tensors, "symbols": tuple(told["symbols"])})
 
 
 def _count(entries: list[dict[str, Any]]) -> str:

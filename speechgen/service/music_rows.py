@@ -11,12 +11,13 @@ An empty cell is one that is not given.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from speechgen.core.errors import UserError
 from speechgen.core.random import mix
+from speechgen.service import music
 from speechgen.service.lists import Columns, OutPaths, Row, read_list
 from speechgen.service.requests import MusicRequest
 
@@ -37,26 +38,44 @@ class _Reader:
     defaults: dict[str, Any]
     count: int = 1
     made: int = 0
+    models: dict[tuple[str | None, str | None], str | UserError] = field(default_factory=dict)
 
     def rows(self, place: int, line: int, cells: dict[str, Any]) -> list[Row]:
-        """Check a row, which makes as many items as it counts."""
+        """Check a row, which makes as many items as it counts.
+
+        Raises:
+            UserError: naming its first fault.
+        """
         count = _whole(cells.pop("count", self.count))
-        out = Path(str(cells.pop("out", f"{place:04d}")))
+        out = cells.pop("out", f"{place:04d}")
         request = MusicRequest.checked({**self.defaults, **cells})
+        model = self._model(request.model, request.options.get("rescorer"))
         rows = []
         for copy in range(count):
-            name = out if count == 1 else out.with_name(f"{out.stem}-{copy + 1}{out.suffix}")
             seed = request.seed if copy == 0 or request.seed is None else mix(request.seed, "copy", copy)
             asked = request.model_copy(update={"seed": seed})
-            path = self.outs.claim(str(name), line)
-            digest = hashlib.sha256(f"{path}\n{asked.model_dump_json()}".encode()).hexdigest()
+            path = self.outs.claim(out, line, 0 if count == 1 else copy + 1)
+            digest = hashlib.sha256(f"{path}\n{model}\n{asked.model_dump_json()}".encode()).hexdigest()
             self.made += 1
             rows.append(Row(number=self.made, line=line, path=path, request=asked, digest=digest))
         return rows
 
+    def _model(self, name: str | None, rescorer: Any) -> str:
+        """The digest of a model and of what rescores it; both are looked for once."""
+        names = (name, None if rescorer is None else str(rescorer))
+        if names not in self.models:
+            try:
+                self.models[names] = music.digest(*names)
+            except UserError as error:
+                self.models[names] = error
+        found = self.models[names]
+        if isinstance(found, UserError):
+            raise found
+        return found
+
 
 def read_music_rows(path: Path, out_dir: Path, defaults: dict[str, Any], *, count: int = 1, format: str = "wav") -> list[Row]:
-    """Read and check a list; nothing is loaded.
+    """Read and check a list; models are looked up, but only their codecs are loaded.
 
     Args:
         path: .csv or .tsv with a line of column names, or .jsonl with an object a line.
@@ -76,7 +95,7 @@ def prompt_rows(content: dict[str, Any], count: int, out_dir: Path, *, format: s
     """Return the rows of one prompt, `count` of them.
 
     Raises:
-        UserError: a value is out of range.
+        UserError: a value is out of range, or there is no such model.
     """
     return _Reader(OutPaths(out_dir, format), {}).rows(1, 1, {**content, "count": count})
 

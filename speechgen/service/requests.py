@@ -13,7 +13,7 @@ from speechgen.core.errors import UserError
 __all__ = ["LONGEST_MUSIC", "LONGEST_PROMPT", "MusicRequest", "SynthesisRequest"]
 
 LONGEST_PROMPT = 1000
-"""Characters of a description of music: more than any text encoder reads."""
+"""Characters of a description of music. A model may read less of it (text/captions): then the result has a warning."""
 LONGEST_MUSIC = 600.0
 """Seconds."""
 
@@ -30,7 +30,7 @@ class SynthesisRequest(StrictModel):
     language: str = Field("en-us", min_length=2, description="espeak-ng's code of the text's language, such as en-us")
     speed: float | None = Field(None, ge=0.5, le=2.0, description="tempo; 1 is the reference's own")
     duration: float | None = Field(
-        None, gt=0, le=3600, description="seconds that the speech shall last, without the pauses between its sentences"
+        None, gt=0, le=3600, description="seconds that all of it shall last, with the pauses written in it"
     )
     steps: int | None = Field(None, ge=1, le=128, description="integration steps: more is slower and cleaner")
     guidance: float | None = Field(None, ge=0.0, le=10.0, description="how strongly tokens and voice are followed")

@@ -15,7 +15,7 @@ import torch
 
 from speechgen.audio.resample import resample
 from speechgen.core.types import Waveform
-from speechgen.pipeline.hearing import Hear
+from speechgen.pipeline.hearing import CannotHear, Hear
 from speechgen.service import catalog
 
 __all__ = ["find_whisper", "local_whisper"]
@@ -49,7 +49,10 @@ def local_whisper(device: torch.device) -> Hear | None:
 
     @cache
     def loaded() -> Any:
-        return transformers.pipeline("automatic-speech-recognition", model=str(folder), device=device)
+        try:
+            return transformers.pipeline("automatic-speech-recognition", model=str(folder), device=device)
+        except Exception as error:  # of half a copy transformers raises what its own loaders do
+            raise CannotHear(f"the Whisper in {folder} cannot be loaded ({type(error).__name__}), copy it again") from error
 
     def hear(audio: Waveform) -> str:
         samples = resample(audio, RATE).samples[0].float().cpu().numpy()

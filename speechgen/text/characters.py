@@ -1,7 +1,8 @@
 """Text to the symbols of a model that reads characters, and phonemes written among them.
 
 A vocabulary with brackets and the letters of the International Phonetic Alphabet reads `[[təˈmeɪtoʊ]]` as such a word
-(E2 TTS X2, section 2.4): between one bracket of each kind, one symbol for each letter.
+(E2 TTS X2, section 2.4): between one bracket of each kind, one symbol for each letter. Published E2 and F5 learned from text
+that was cut into segments, which `segmented` does to ours.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from speechgen.core.errors import UserError
 from speechgen.text.spans import SPAN, read_span
 from speechgen.text.vocabulary import END, ENGLISH, GAP, MODIFIERS, PUNCTUATION, START, STRESS
 
-__all__ = ["CLOSE", "IPA", "OPEN", "CharacterReader", "Written", "respell", "spoken_bytes"]
+__all__ = ["CLOSE", "IPA", "OPEN", "CharacterReader", "Written", "respell", "segmented", "spoken_bytes"]
 
 OPEN, CLOSE = "[", "]"
 _LETTERS = sorted({letter for index in ENGLISH.phone_ids for letter in ENGLISH.symbols[index]})
@@ -25,6 +26,9 @@ _BETWEEN = {START, END, GAP, *PUNCTUATION}
 _WORD = re.compile(r"[^\W_](?:[\w'’.-]*[^\W_])?")
 _INSTEAD = {";": ",", ":": ",", "—": "-", "–": "-", "…": "...", "‘": "'", "’": "'", "“": '"', "”": '"', "«": '"', "»": '"'}
 """What is written for a mark that a vocabulary lacks."""
+_ALWAYS_INSTEAD = str.maketrans({";": ",", "“": '"', "”": '"', "‘": "'", "’": "'"})
+_SEGMENT = re.compile(r"AT&T|[Cc](?:\+\+|#)|[A-Za-z0-9]+(?:\.[0-9]+)?%?|[+#&._%-]+")
+"""What jieba 0.42, which cut the text that was learned from, keeps in one piece of what is not Chinese."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +40,10 @@ class Written:
 
 
 class CharacterReader:
-    """Reads text with the symbols of one vocabulary."""
+    """Reads text with the symbols of one vocabulary; `segments`: as published E2 and F5 do (see `segmented`)."""
 
-    def __init__(self, vocabulary: Sequence[str]) -> None:
+    def __init__(self, vocabulary: Sequence[str], *, segments: bool = False) -> None:
+        self._segments = segments
         self._ids = {symbol: index for index, symbol in enumerate(vocabulary)}
         self.reads_phonemes = OPEN in self._ids and all(letter in self._ids for letter in IPA)
 
@@ -59,7 +64,7 @@ class CharacterReader:
         return Written(tuple(ids), "".join(missing))
 
     def _read(self, text: str, ids: list[int], missing: dict[str, None]) -> None:
-        for letter in text:
+        for letter in segmented(text) if self._segments else text:
             found = self._find(letter)
             ids += found
             if not found and not letter.isspace():
@@ -80,6 +85,20 @@ class CharacterReader:
                 "choose another --pipeline"
             )
         return [self._ids[letter] for letter in (OPEN, *"".join(symbols), CLOSE)]
+
+
+def segmented(text: str) -> str:
+    """Write text as the front end of published E2 and F5 does (`convert_char_to_pinyin` of SWivid/F5-TTS), but for Chinese.
+
+    A semicolon is a comma and quotes are straight. A word, number or run of marks gets a space before it where it has several
+    characters and follows neither a space nor one of `:'"`: (well-known) is ( well- known).
+    """
+
+    def spaced(segment: re.Match[str]) -> str:
+        written, before = segment.group(), segment.string[max(0, segment.start() - 1) : segment.start()]
+        return written if len(written) == 1 or before in {"", *" :'\""} else f" {written}"
+
+    return _SEGMENT.sub(spaced, text.translate(_ALWAYS_INSTEAD))
 
 
 def spoken_bytes(symbols: Sequence[str]) -> int:

@@ -244,10 +244,13 @@ def exporter(loaded: LoadedRecipe, fields: Sequence[str], uses: Mapping[str, str
         out: run folder.
     """
     reads_phonemes = not {"phonemes", "labels"}.isdisjoint(fields)
+    config = loaded.config
+    if callable(learning := getattr(config, "learning", None)):  # what a network can do depends on its objective, too
+        config = learning(loaded.objective_config)
     info = checkpoint.CheckpointInfo(
         format=checkpoint.FORMAT,
         model=loaded.recipe.model.name,
-        config=loaded.config.model_dump(mode="json"),
+        config=config.model_dump(mode="json"),
         accepts=getattr(loaded.config, "accepts", loaded.spec.accepts),  # some configurations take another conditioning
         produces=loaded.spec.produces,
         mel=getattr(loaded.config, "mel", MelSettings()),

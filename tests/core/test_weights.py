@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pathlib
+import random
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from speechgen.core.errors import UserError
-from speechgen.core.weights import find_file, read_weights
+from speechgen.core.weights import find_file, read_weights, tensors
 
 
 class Hostile:
@@ -45,10 +46,42 @@ def test_a_damaged_file_is_one_clear_line(tmp_path, name, content):
         read_weights(tmp_path / name)
 
 
-def test_a_file_that_is_no_mapping_is_refused(tmp_path):
-    torch.save([1, 2], tmp_path / "x.pt")  # noqa: TID251
-    with pytest.raises(UserError, match="holds a list"):
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_cut_short_or_changed_anywhere_a_pickle_is_one_clear_line_or_still_weights(tmp_path, zipped):
+    """A damaged pickle tells the reader to do other things, which end in any kind of error."""
+    path = tmp_path / "x.pt"
+    content = {"model": {"a.weight": torch.arange(3.0), "b": torch.zeros(2, 2)}, "step": 1}
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)  # noqa: TID251
+    whole = path.read_bytes()
+    rng, told = random.Random(0), 0
+    flipped = [(place, 1 << rng.randrange(8)) for place in rng.sample(range(len(whole)), 300)]
+    damaged = [whole[:size] for size in range(0, len(whole), 13)]
+    damaged += [whole[:place] + bytes([whole[place] ^ bit]) + whole[place + 1 :] for place, bit in flipped]
+    for each in damaged:
+        path.write_bytes(each)
+        try:
+            assert isinstance(read_weights(path), dict)
+        except UserError as error:
+            told += 1
+            assert "x.pt" in str(error) and len(str(error).splitlines()) == 1
+    assert told > len(whole) // 13
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [([1, 2], "holds a list"), ({0: torch.zeros(1)}, "has 0 where a name should be"), ({"a": 1, None: 2}, "has None where")],
+)
+def test_a_file_that_is_no_mapping_of_names_is_refused(tmp_path, content, said):
+    torch.save(content, tmp_path / "x.pt")  # noqa: TID251
+    with pytest.raises(UserError, match=said):
         read_weights(tmp_path / "x.pt")
+
+
+def test_of_a_group_the_tensors_are_taken(tmp_path):
+    assert set(tensors({"a": torch.zeros(1), "step": 3}, tmp_path)) == {"a"}
+    for group, said in (([1], "has a list"), ({0: torch.zeros(1)}, "has numbered entries"), (None, "has a NoneType")):
+        with pytest.raises(UserError, match=f"{said} where its weights should be"):
+            tensors(group, tmp_path)
 
 
 def test_a_folder_is_searched_by_patterns_in_their_order(tmp_path):

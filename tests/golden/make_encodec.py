@@ -1,9 +1,9 @@
-"""Made encodec_24khz, encodec_48khz and encodec_32khz.safetensors: small published EnCodecs with random weights.
+"""Made encodec_24khz, _48khz, _32khz and _16khz.safetensors: small published EnCodecs with random weights.
 
 Each holds the state dict, a signal, its codes (scales, too, at 48 kHz) and what they decode to: by the `encodec` package for
-24 and 48 kHz, by `transformers` for 32 kHz.
+24 and 48 kHz, by `transformers` for 32 kHz, by audiocraft at 896ec7c for 16 kHz.
 
-pip install --no-deps encodec==0.1.1 && pip install einops     (beside torch, torchaudio and transformers)
+pip install --no-deps encodec==0.1.1 audiocraft==1.3.0 && pip install einops flashy     (beside torch, torchaudio, transformers)
 python make_encodec.py
 """
 
@@ -12,6 +12,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from audiocraft.models.encodec import EncodecModel as AudiocraftModel
+from audiocraft.modules.seanet import SEANetDecoder as AudiocraftDecoder
+from audiocraft.modules.seanet import SEANetEncoder as AudiocraftEncoder
+from audiocraft.quantization import ResidualVectorQuantizer as AudiocraftQuantizer
 from encodec.model import EncodecModel
 from encodec.modules import SEANetDecoder, SEANetEncoder
 from encodec.quantization import ResidualVectorQuantizer
@@ -31,6 +35,8 @@ def main() -> None:
     package("24khz", {"causal": True, "norm": "weight_norm"}, {}, signal(1003))
     package("48khz", stereo, {"normalize": True, "segment": 0.01, "overlap": 0.1}, signal(1003).expand(-1, 2, -1))
     transformers_32khz(signal(1003))
+    torch.manual_seed(1)
+    audiocraft_16khz(signal(1003))
 
 
 def package(name: str, network: dict[str, object], settings: dict[str, object], audio: Tensor) -> None:
@@ -66,6 +72,23 @@ def transformers_32khz(audio: Tensor) -> None:
         coded = model.encode(audio, bandwidth=160.0)
         decoded = model.decode(coded.audio_codes, coded.audio_scales).audio_values
     write("32khz", model, {"audio": audio, "codes": coded.audio_codes[0], "decoded": decoded})
+
+
+def audiocraft_16khz(audio: Tensor) -> None:
+    """Audio-MAGNeT's, at small sizes, and as config/model/encodec/default.yaml has it."""
+    network = {"n_residual_layers": 1, "norm": "weight_norm", "pad_mode": "constant", "true_skip": True, "lstm": 2}
+    model = AudiocraftModel(
+        AudiocraftEncoder(**SIZES, **network),
+        AudiocraftDecoder(**SIZES, **network),
+        AudiocraftQuantizer(dimension=8, n_q=3, bins=16, kmeans_init=False),
+        frame_rate=2000,
+        sample_rate=16000,
+        channels=1,
+    ).eval()
+    shake(model, audio)
+    with torch.no_grad():
+        codes, _ = model.encode(audio)
+        write("16khz", model, {"audio": audio, "codes": codes, "decoded": model.decode(codes)})
 
 
 def shake(model: nn.Module, audio: Tensor) -> None:

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
 import torch
 from torch import Tensor
 
+from speechgen.core import checkpoint
+from speechgen.core.config import validate
+from speechgen.core.errors import UserError
 from speechgen.core.random import generator
 from speechgen.models.text_to_codes.magnet.config import MAGNeTConfig, MAGNeTObjectiveConfig, MAGNeTOptions
-from speechgen.models.text_to_codes.magnet.generate import MAGNeTGenerator
+from speechgen.models.text_to_codes.magnet.generate import MAGNeTGenerator, _Predictor, _Rescorer
 from speechgen.models.text_to_codes.magnet.model import MAGNeT
 from speechgen.models.text_to_codes.magnet.objective import MAGNeTObjective
 from speechgen.nn.decoder import DecoderBlock, Sight, band_mask, banded_attention
 from speechgen.sampling.autoregressive import arrange, inputs_of, layout, restore
-from speechgen.sampling.masked import span_starts
+from speechgen.sampling.masked import Pass, span_starts
 from speechgen.text.captions import LONGEST_WORDS, word_ids, words_of
+from speechgen.training.recipe import load_recipe
+from speechgen.training.run import exporter
+from tests.conftest import REPOSITORY
 from tests.models.systems import CODEBOOKS, CODES, batch, codes
 
 SAID = ["a slow waltz, 72 bpm"]
@@ -146,14 +153,15 @@ def test_what_a_request_leaves_open_is_the_models():
     assert torch.equal(made(MAGNeTOptions(), temperature=0.5, guidance=2.0), wanted)
     assert torch.equal(made(MAGNeTOptions(temperature=0.5), temperature=9.0, guidance=2.0), wanted)
     assert torch.equal(made(MAGNeTOptions()), made(MAGNeTOptions(temperature=3.0, guidance=9.0)))
+    wanted_too = made(MAGNeTOptions(top_p=0.3, least_guidance=4.0))
+    assert torch.equal(made(MAGNeTOptions(), top_p=0.3, least_guidance=4.0), wanted_too)
+    assert torch.equal(made(MAGNeTOptions(top_p=0.9, least_guidance=0.0), top_p=0.3, least_guidance=4.0), made(MAGNeTOptions()))
+    assert not torch.equal(wanted_too, made(MAGNeTOptions()))
     assert not torch.equal(made(MAGNeTOptions()), wanted)
 
 
 def test_guidance_is_what_its_formula_says_and_nothing_without_words():
     """u + w (c - u) with w = 1 + strength; without words both branches are one."""
-    from speechgen.models.text_to_codes.magnet.generate import _Predictor
-    from speechgen.sampling.masked import Pass
-
     model = network()
     maker, given = MAGNeTGenerator(model, model.config), torch.full((1, CODEBOOKS, 9), CODES)
     masked = torch.ones(1, 9, dtype=torch.bool)
@@ -191,6 +199,92 @@ def test_passes_are_counted_and_rescoring_costs_one_more_each(monkeypatch):
     assert calls == [None] * (6 + CODEBOOKS - 1) + [0] * 4 + [1] * 3 + [2] * 3 and hybrid.shape == plain.shape
     make(causal=True)
     assert calls == [None] * (20 + CODEBOOKS - 1)
+
+
+def test_another_model_rescores_with_its_own_reading_of_the_description(monkeypatch):
+    """By hand: what its own causal pass says of the codes that were chosen, given its words."""
+    model, other = network(), network(width=24, num_heads=3, word_buckets=32)
+    with torch.no_grad():
+        for value in other.parameters():
+            value.add_(0.3 * torch.randn_like(value))
+    maker, another = MAGNeTGenerator(model, model.config), MAGNeTGenerator(other, other.config)
+    asked = []
+
+    def watched(self: _Rescorer, codes: Tensor, masked: Tensor, step: Pass) -> Tensor:
+        made = scores(self, codes, masked, step)
+        asked.append((self.network, codes.clone(), masked, step.level, made))
+        return made
+
+    scores = _Rescorer.__call__
+    monkeypatch.setattr(_Rescorer, "__call__", watched)
+    options = MAGNeTOptions(steps=4, fine_steps=2, rescoring=0.7, rescorer="other")
+    made = maker.rescored_by(another).generate(SAID, 12, codes(0), options=options, rng=generator(0)).ids
+    assert {each[0] for each in asked} == {other} and len(asked) == 4 + 2 + 2
+    for _, given, masked, level, found in asked:
+        slots = inputs_of(arrange(given, layout("delay", 12, CODEBOOKS), CODES), CODES)
+        with torch.no_grad():
+            wanted = logits(other, slots, None)[level, level : level + 12]
+        torch.testing.assert_close(found, wanted[masked[0]], rtol=1e-4, atol=1e-4)
+    own = maker.generate(SAID, 12, codes(0), options=options.model_copy(update={"rescorer": None}), rng=generator(0)).ids
+    assert maker.rescorer is None and not torch.equal(made, own)
+    with pytest.raises(ValueError, match="other is a name alone"):
+        maker.generate(SAID, 12, codes(0), options=options, rng=generator(0))
+
+
+@pytest.mark.parametrize(
+    ("mode", "asked", "said"),
+    [
+        ("masked", {"causal": True}, r"^causal ask.*masked spans alone \(mode masked\): leave it out"),
+        ("masked", {"prefix_seconds": 0.1}, "^prefix_seconds ask"),
+        ("masked", {"rescoring": 0.7}, "^rescoring ask.*another one rescores as rescorer=NAME"),
+        ("masked", {"rescoring": 0.7, "prefix_seconds": 1.0}, "^prefix_seconds and rescoring ask.*leave them out"),
+        ("causal", {}, r"one code after another alone \(mode causal\): set causal=true"),
+        ("causal", {"prefix_seconds": 0.1}, "set causal=true"),
+    ],
+)
+def test_what_was_not_learnt_is_refused_by_name(mode, asked, said):
+    model = network(mode=mode)
+    with pytest.raises(UserError, match=said):
+        MAGNeTGenerator(model, model.config).generate(
+            SAID, 12, codes(0), options=MAGNeTOptions(steps=1, fine_steps=1, **asked), rng=generator(0)
+        )
+
+
+@pytest.mark.parametrize(
+    ("mode", "asked"),
+    [
+        ("masked", {}),
+        ("causal", {"causal": True}),
+        *((mode, asked) for mode in ("hybrid", None) for asked in ({}, {"causal": True}, {"rescoring": 0.5})),
+    ],
+)
+def test_what_was_learnt_or_may_have_been_is_done(mode, asked):
+    model = network(mode=mode)
+    options = MAGNeTOptions(steps=1, fine_steps=1, **asked)
+    assert MAGNeTGenerator(model, model.config).generate(SAID, 5, codes(0), options=options, rng=generator(0)).ids.shape[2] == 5
+
+
+def test_training_notes_what_was_learnt_in_the_checkpoint(tmp_path):
+    for mode in ("masked", "causal", "hybrid"):
+        recipe = load_recipe(REPOSITORY / "recipes" / "smoke" / "magnet.yaml", [f"objective.mode={mode}"])
+        exporter(recipe, ("codes",), {}, tmp_path)(mode, MAGNeT(recipe.config).state_dict(), {})
+        assert recipe.config.mode is None and checkpoint.load(tmp_path / mode).config.mode == mode
+
+
+def test_checkpoints_that_do_not_say_what_they_learnt_still_load(tmp_path):
+    recipe = load_recipe(REPOSITORY / "recipes" / "smoke" / "magnet.yaml")
+    exporter(recipe, ("codes",), {}, tmp_path)("old", MAGNeT(recipe.config).state_dict(), {})
+    path = tmp_path / "old" / "config.json"
+    content = json.loads(path.read_text())
+    for name in ("mode", "top_p", "least_guidance"):
+        del content["config"][name]
+    path.write_text(json.dumps(content))
+    assert checkpoint.load(tmp_path / "old").config == recipe.config
+
+
+def test_a_rescorer_needs_a_weight():
+    with pytest.raises(UserError, match=r"no say while rescoring is 0: .*rescoring=0\.7"):
+        validate(MAGNeTOptions, {"rescorer": "other"}, "options")
 
 
 def test_a_hybrid_learns_the_prefix_and_the_spans_behind_it():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from safetensors.torch import load_file
 from speechgen.audio.spectrogram import log_mel
 from speechgen.core import checkpoint, registry
 from speechgen.core.errors import UserError
+from speechgen.core.protocols import Objective
 from speechgen.core.random import mix
 from speechgen.data.features import FeatureWriter
 from speechgen.training.optim import check_parts
@@ -69,6 +72,18 @@ def run(loaded: LoadedRecipe, prepared: Path, out: Path):
     )
 
 
+@cache
+def configured(path: Path) -> tuple[LoadedRecipe, Objective]:
+    """A recipe and its objective, of which there are sizes alone: the largest have gigabytes."""
+    loaded = load_recipe(path)
+    with torch.device("meta"):
+        return loaded, loaded.spec.objective(loaded.spec.build(loaded.config), loaded.config, loaded.objective_config)
+
+
+def header(path: Path) -> str:
+    return "\n".join(line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#"))
+
+
 def test_enough_recipes_are_found():
     assert len(RECIPES) >= 9
     assert set(SMOKE) == set(registry.names()), "every model has a smoke recipe of its name"
@@ -76,11 +91,34 @@ def test_enough_recipes_are_found():
 
 @pytest.mark.parametrize("path", RECIPES.values(), ids=RECIPES)
 def test_every_recipe_loads_strictly_and_configures_every_part_of_its_objective(path):
-    loaded = load_recipe(path)
-    with torch.device("meta"):  # sizes alone: the largest have gigabytes
-        objective = loaded.spec.objective(loaded.spec.build(loaded.config), loaded.config, loaded.objective_config)
+    loaded, objective = configured(path)
     check_parts(loaded.recipe.optim, objective.parts)
     assert path.parent.name in ("smoke", loaded.spec.role)
+
+
+@pytest.mark.parametrize("path", RECIPES.values(), ids=RECIPES)
+def test_what_a_header_prepares_is_what_is_trained_on(path):
+    """What it does not prepare comes from another recipe; a reference is another utterance's feature."""
+    text = header(path)
+    wanted = {field for field in configured(path)[1].fields if not field.startswith("reference")}
+    for line in re.findall(r"speechgen prepare .*", text):
+        (out,) = re.findall(r"--out (\S+)", line)
+        if re.search(rf"speechgen train .*--data {re.escape(out)}\b", text):
+            told = re.findall(rf"--out {re.escape(out)} .*?--features (\S+)", text)
+            made = {"audio"}.union(*(each.split(",") for each in told))
+            assert wanted <= made, f"{line} lacks {sorted(wanted - made)}"
+
+
+@pytest.mark.parametrize("name", [name for name in RECIPES if name.endswith("_small.yaml")])
+def test_a_header_that_tells_the_number_of_parameters_is_right(name):
+    parameters = configured(RECIPES[name])[1].parts["network"].parameters()
+    found = sum(value.numel() for value in parameters) / 1e6
+    for number in re.findall(r"\(([\d.]+) M parameters", header(RECIPES[name])):
+        assert f"{found:.{len(number.partition('.')[2])}f}" == number
+
+
+def test_the_small_codec_has_the_codebooks_of_a_small_codec():
+    assert 4 <= load_recipe(RECIPES["codecs/encodec_small.yaml"]).config.num_codebooks <= 8
 
 
 @pytest.mark.parametrize("path", RECIPES.values(), ids=RECIPES)

@@ -12,9 +12,10 @@ from torch import Tensor
 from speechgen.audio.spectrogram import log_mel
 from speechgen.core.errors import UserError
 from speechgen.core.types import Mel, MelSettings, Text
-from speechgen.models.text_to_mel.f5_tts.config import F5Config, F5Options
+from speechgen.models.text_to_mel.f5_tts.config import F5Config, F5ObjectiveConfig, F5Options
 from speechgen.models.text_to_mel.f5_tts.generate import F5Generator
 from speechgen.models.text_to_mel.f5_tts.model import F5TTS
+from speechgen.models.text_to_mel.f5_tts.objective import F5Objective
 from speechgen.published.f5 import convert, read
 from tests.conftest import REPOSITORY
 
@@ -84,6 +85,15 @@ def test_a_sample_of_four_guided_steps_is_the_published_one(golden, tmp_path, fa
         rng=torch.Generator().manual_seed(5),
     )
     torch.testing.assert_close(made.values, wanted[:, 9:], rtol=0, atol=1e-4)
+
+
+@every_family
+def test_text_is_read_in_the_segments_that_were_learned_from(golden, tmp_path, family):
+    """Of imported weights alone: ours learned from text as it is."""
+    network, config = network_of(publish(tmp_path, golden, family))
+    assert F5Generator(network, config).segmented and not F5Config().segmented
+    with pytest.raises(UserError, match="set model.config.segmented to false"):
+        F5Objective(network, config, F5ObjectiveConfig())
 
 
 def test_the_mel_is_the_published_one(golden):

@@ -72,20 +72,23 @@ def test_logits_are_the_published_ones(network, stage):
     torch.testing.assert_close(made, GOLDEN[f"logits.{stage}"].flatten(0, 1), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("arrangement", ["nonoverlap", "stride1"])
 @pytest.mark.parametrize("scoring", ["max", "prod"])
-def test_the_choices_of_all_passes_are_the_published_ones(network, words, scoring):
-    """Temperature, guidance, what is masked again: without sampling, 10 passes end in the same codes."""
+def test_the_choices_of_all_passes_are_the_published_ones(network, words, scoring, arrangement):
+    """Temperature, guidance, what is masked again: without sampling, 10 passes end in the same codes.
+
+    Spans that overlap are scored by all of their frames, whatever `scoring` says: both choose alike there, as published.
+    """
     passes = [
         # What was published can choose the likeliest while scores keep their temperature.
         type(step)(step.level, step.share, 0.0, step.score_temperature, guidance=step.guidance)
         for step in span_passes(STEPS, temperature=3.0, most_guidance=9.0)
     ]
     codes, free = torch.zeros(1, 3, 24, dtype=torch.long), torch.ones(1, 24, dtype=torch.bool)
+    masking = Masking(3, scoring, overlapping=arrangement == "stride1")
     with torch.no_grad():
-        made = decode_masked(
-            _Predictor(network, words), codes, free, passes, mask_id=12, masking=Masking(3, scoring), rng=generator(0)
-        )
-    assert torch.equal(made, GOLDEN[f"chosen.{scoring}.nonoverlap"])
+        made = decode_masked(_Predictor(network, words), codes, free, passes, mask_id=12, masking=masking, rng=generator(0))
+    assert torch.equal(made, GOLDEN[f"chosen.{scoring}.{arrangement}"])
 
 
 def test_files_that_are_something_else_are_refused(tmp_path):
@@ -104,3 +107,30 @@ def test_files_that_are_something_else_are_refused(tmp_path):
     (tmp_path / "state_dict.bin").write_bytes(b"nothing")
     with pytest.raises(UserError):
         magnet.read(tmp_path)
+
+
+MUSIC = {"temp": 3.0, "top_p": 0.9, "max_cfg_coef": 10.0, "min_cfg_coef": 1.0, "decoding_steps": [60, 10, 10, 10]}
+SOUND = {"sample_rate": 16000, "compression_model_checkpoint": "//reference/bd44a852/checkpoint.th"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "wanted", "codec"),
+    [
+        ({}, (3.0, 0.9, 9.0, 0.0), None),
+        ({"sample_rate": 32000, "generate": {"lm": MUSIC}}, (3.0, 0.9, 9.0, 0.0), None),
+        (SOUND, (3.5, 0.8, 19.0, 0.0), "encodec-16khz"),
+        ({"sample_rate": 16000, "compression_model_checkpoint": "//sig/0"}, (3.5, 0.8, 19.0, 0.0), "encodec-16khz"),
+        (
+            SOUND | {"generate": {"lm": {"temp": 2.5, "top_p": 0.0, "max_cfg_coef": 6, "min_cfg_coef": 2, "top_k": None}}},
+            (2.5, 1.0, 5.0, 1.0),
+            "encodec-16khz",
+        ),
+        ({"compression_model_checkpoint": "//pretrained/facebook/encodec_32khz"}, (3.0, 0.9, 9.0, 0.0), "encodec-32khz"),
+    ],
+    ids=["music", "music as published", "sound", "another name", "told", "pretrained"],
+)
+def test_how_it_is_sampled_and_its_codec_come_from_the_settings(settings, wanted, codec, tmp_path):
+    made = magnet.read(write(tmp_path, published(), SETTINGS | settings))
+    config = made.config
+    assert (config.temperature, config.top_p, config.guidance, config.least_guidance) == wanted
+    assert made.codec == codec and config.mode == "masked"

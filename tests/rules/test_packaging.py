@@ -84,6 +84,19 @@ def test_an_unpacked_wheel_finds_its_own_files(site: Path, tmp_path: Path, monke
     assert all(Path(path).is_relative_to(site) for path in paths)
 
 
+def test_an_unpacked_wheel_lists_the_pipelines_that_it_can_load_and_says_what_others_lack(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    script = (
+        "from speechgen.service import catalog; from speechgen.service.engine import Engine; engine = Engine('cpu');"
+        "print(*catalog.pipelines()); [engine.check(name) for name in catalog.pipelines()]; engine.check('soundstorm')"
+    )
+    done = _run(site, tmp_path, "-c", script, monkeypatch=monkeypatch)
+    assert done.stdout.split() == ["default"], done.stderr
+    assert "pipeline soundstorm needs soundstorm-small and mel-codec-small, not installed" in done.stderr.splitlines()[-1]
+    assert len(list((site / "speechgen_bundle" / "recipes" / "pipelines").glob("*.yaml"))) >= 4
+
+
 def test_an_unpacked_wheel_speaks_from_any_directory(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     arguments = ("-m", "speechgen", "synth", "--text", "Good morning.", "-o", "out.wav", "--json", "--device", "cpu")
     done = _run(site, tmp_path, *arguments, monkeypatch=monkeypatch)

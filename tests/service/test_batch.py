@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import time
 import pytest
 import torch
 
+import speechgen
 from speechgen.audio.io import write_audio
 from speechgen.core.errors import UserError
 from speechgen.service import batch
@@ -20,7 +22,7 @@ from speechgen.service.batch_rows import read_rows
 from speechgen.service.engine import Engine
 from speechgen.service.lists import RowsError
 from speechgen.service.manifest import Manifest
-from tests.tiny import RATE, voice_like
+from tests.tiny import RATE, voice_like, write_pipeline
 
 DEFAULTS = {"pipeline": "tiny", "seed": 1}
 
@@ -112,6 +114,7 @@ def test_every_fault_is_listed_with_its_line_before_anything_is_loaded(here):
         ("a.csv", b"text\ncaf\xe9", "not UTF-8"),
         ("a.jsonl", '{"text": "Hi."\n', "line 1: it is not JSON"),
         ("a.jsonl", "[1]\n", "not a JSON object"),
+        ("a.jsonl", '{"text": "Hi \\ud800"}', "line 1: it is not JSON .*surrogates not allowed"),
         ("a.jsonl", '{"text": "Hi.", "sede": 1}', "did you mean 'seed'"),
         ("a.jsonl", '{"text": "Hi.", "file": "a.txt"}', "choose one"),
         ("a.xlsx", "", "give .csv, .tsv or .jsonl"),
@@ -121,6 +124,18 @@ def test_a_list_that_cannot_be_read_is_refused(here, name, content, message):
     (here / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(UserError, match=message):
         read_rows(here / name, here / "out", dict(DEFAULTS))
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [{"out": "."}, {"out": "/"}, {"out": "a\0b"}, {"ref": "a\0.wav"}, {"file": "\0"}, {"tempo_ref": "a\0"}],
+    ids=repr,
+)
+def test_what_names_no_file_is_a_fault_of_its_line(rows, cells):
+    with pytest.raises(RowsError) as caught:
+        rows({"text": "Hi."}, {**({} if "file" in cells else {"text": "Hi."}), **cells})
+    (fault,) = caught.value.faults
+    assert fault.startswith("line 2: ") and "is no name of a file" in fault
 
 
 def test_a_row_overrides_the_default_voice_of_either_kind(rows, here):
@@ -165,6 +180,33 @@ def test_resuming_speaks_only_what_changed_is_damaged_failed_or_new(rows, here, 
     assert sorted(entry["row"] for entry in Manifest(here / "out").entries()) == [1, 2, 3, 4, 5, 6, 7]
 
 
+def test_what_other_checkpoints_or_another_version_spoke_is_not_finished(rows, here, home, monkeypatch):
+    def spoken():
+        return run_batch(rows({"text": "One."}), here / "out", resume=True).spoken
+
+    assert [spoken(), spoken()] == [1, 0]
+    for path in (home / "checkpoints" / "tiny-vocoder" / "config.json", home / "pipelines" / "tiny.yaml"):
+        path.write_text(path.read_text() + "\n")
+        assert [spoken(), spoken()] == [1, 0], path
+    monkeypatch.setattr(speechgen, "__version__", "99")
+    assert [spoken(), spoken()] == [1, 0]
+
+
+def test_a_pipeline_that_cannot_be_loaded_fails_its_own_rows_alone(rows, here, home):
+    write_pipeline(home, "torn", vocoder="torn-vocoder")
+    torn = shutil.copytree(home / "checkpoints" / "tiny-vocoder", home / "checkpoints" / "torn-vocoder")
+    (torn / "model.safetensors").write_bytes(b"torn")
+    items = rows({"text": "One.", "pipeline": "torn"}, {"text": "Two."}, {"text": "Three.", "pipeline": "torn"})
+    report = run_batch(items, here / "out")
+    assert report.spoken == 1 and [entry["row"] for entry in report.failed] == [1, 3]
+    assert all("is missing or damaged" in entry["error"] for entry in report.failed)
+    with pytest.raises(UserError, match="is missing or damaged"):  # told once where nothing can be made
+        run_batch(items[::2], here / "none")
+    (torn / "model.safetensors").unlink()
+    with pytest.raises(RowsError, match="line 1: cannot read .*restore or pull"):
+        rows({"text": "One.", "pipeline": "torn"})
+
+
 def test_a_line_that_was_cut_off_is_ignored_and_swept(rows, here):
     items = rows({"text": "One."}, {"text": "Two."})
     run_batch(items, here / "out")
@@ -200,11 +242,35 @@ def test_ray_that_is_not_installed_says_how_to_install_it(rows, here, monkeypatc
     assert not (here / "out").exists()
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(600)
+class RayHere:
+    """Stands for ray and ray.data: what travels is what Ray would carry, and one actor of this process has it all."""
+
+    def from_items(self, items, *, override_num_blocks):
+        assert override_num_blocks == len(items) and all(isinstance(value, str) for item in items for value in item.values())
+        self.items = items
+        return self
+
+    def map(self, actor, *, fn_constructor_args, concurrency, num_cpus, num_gpus):
+        assert (concurrency, num_gpus) == (1, None) and num_cpus >= 1
+        self.made = map(actor(*fn_constructor_args), self.items)
+        return self
+
+    def iter_rows(self):
+        return self.made
+
+    @property
+    def data(self):
+        return self
+
+
 @pytest.mark.filterwarnings("ignore")  # Ray warns of itself
-def test_ray_writes_the_same_files(rows, here):
-    pytest.importorskip("ray")
+@pytest.mark.parametrize("real", [False, pytest.param(True, marks=[pytest.mark.slow, pytest.mark.timeout(600)])])
+def test_ray_writes_the_same_files(rows, here, monkeypatch, real):
+    if real:
+        pytest.importorskip("ray")
+    else:
+        monkeypatch.setitem(sys.modules, "ray", RayHere())
+        monkeypatch.setitem(sys.modules, "ray.data", RayHere())
     items = rows({"text": "One."}, {"text": "Two."})
     run_batch(items, here / "one")
     assert run_batch(items, here / "ray", engine="ray").spoken == 2

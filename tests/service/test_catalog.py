@@ -4,6 +4,7 @@ import pytest
 
 from speechgen.core.errors import UserError
 from speechgen.service import catalog
+from speechgen.service.engine import Engine
 from tests.tiny import write_pipeline
 
 
@@ -37,6 +38,27 @@ def test_an_installed_wheel_is_read_from_the_folders_beside_the_package(monkeypa
     assert catalog.find_checkpoint("tiny-vocoder").is_relative_to(site)
     assert set(catalog.pipelines()) == {"tiny", "tiny-reader", "tiny-codes"}
     assert catalog.default_voice().name == "buzz"
+
+
+def test_a_pipeline_without_its_checkpoints_is_not_listed_and_says_what_it_lacks(home):
+    (home / "checkpoints" / "tiny-speaker").rename(home / "elsewhere")
+    (home / "checkpoints" / "tiny-codec" / "config.json").unlink()
+    assert "tiny-codes" not in catalog.pipelines() and "tiny" in catalog.pipelines()
+    for refused in (Engine("cpu").load, Engine("cpu").check):
+        with pytest.raises(
+            UserError, match="tiny-codes needs tiny-codec and tiny-speaker, not installed here: copy what is miss"
+        ):
+            refused("tiny-codes")
+    write_pipeline(home, "own", acoustic=str(home / "elsewhere"), vocoder="tiny-vocoder")
+    write_pipeline(home, "damaged").write_text("checkpoints: [", encoding="utf-8")
+    assert {"own", "damaged"} <= set(catalog.pipelines())  # by its folder; and that one is damaged is told when it is loaded
+
+
+def test_a_checkpoint_may_take_the_place_of_one_that_is_missing(home):
+    (home / "checkpoints" / "tiny-vocoder").rename(home / "checkpoints" / "another")
+    assert Engine("cpu", ["checkpoints.vocoder=another"]).check("tiny").folders["vocoder"].name == "another"
+    with pytest.raises(UserError, match="did you mean 'another'"):
+        Engine("cpu", ["checkpoints.vocoder=anothr"]).check("tiny")
 
 
 def test_an_unknown_checkpoint_names_its_nearest_match_and_a_folder_can_be_given_by_path(home):

@@ -122,3 +122,24 @@ def test_a_t5_reads_as_the_published_encoder_does(tmp_path, capfd):
     (folder / "config.json").write_text(json.dumps({"model_type": "t5"}))
     with pytest.raises(UserError, match="which is not here"):
         T5Reader(str(folder))(["dog"])
+
+
+def test_an_audio_magnet_sounds_with_the_codec_that_lies_beside_it(home, tmp_path):
+    """Both of one folder, as audiocraft publishes it; it has learnt masked spans alone."""
+    from tests.published.test_encodec import SETTINGS_16KHZ, golden, publish_16khz
+
+    sizes = {"sample_rate": 400, "rvq": {"n_q": 3, "bins": 12}}  # 50 Hz, as the tiny model's codes
+    books = ("embed", "cluster_size")
+    state = {key: value[:12] if any(book in key for book in books) else value for key, value in golden("16khz")[0].items()}
+    folder = publish_16khz(
+        write(tmp_path, published(), SETTINGS | {"sample_rate": 16000}), SETTINGS_16KHZ | sizes, best_state=state
+    )
+    import_published("encodec", str(folder), "encodec-16khz")
+    made = import_published("magnet", str(folder), "theirs", changes=[f"t5={save_t5(tmp_path / 't5')}"])
+    assert "decoded by encodec-16khz" in made.notes[-1]
+    assert checkpoint.read_info(made.folder).config["temperature"] == 3.5
+    barking = compose("dog barking")
+    assert len(barking) == round(0.4 * 400) and barking.isfinite().all()
+    asked = {"prompt": "a bell", "duration": 0.4, "model": "theirs", "options": {"causal": True}}
+    with pytest.raises(UserError, match="causal ask"):
+        Engine("cpu").compose(MusicRequest.checked(asked))

@@ -95,6 +95,22 @@ def test_a_run_that_ended_before_the_file_was_renamed_only_encodes(out, whole, m
     assert out.read_bytes() == whole and not partial_folder(out).exists()
 
 
+def told(alignment):
+    return [{**vars(each), "durations": each.durations.tolist(), "tokens": each.tokens.tolist()} for each in alignment]
+
+
+@pytest.mark.parametrize("seconds", [20.0, 3.0])
+def test_a_picture_shows_the_phones_of_a_long_text_continued_too(out, seconds, monkeypatch):
+    monkeypatch.setattr(longtext, "LONGEST_SECONDS", seconds)
+    plain = Engine("cpu").synthesize(ask())
+    shown = told([each for each in plain.alignment if each.start < seconds])
+    assert len(shown) > 1
+    assert told(synthesize_to_file(Engine("cpu"), ask(), out).alignment) == shown
+    with stopped_after(1):
+        synthesize_to_file(Engine("cpu"), ask(), out)
+    assert told(synthesize_to_file(Engine("cpu"), ask(), out, resume=True).alignment) == shown
+
+
 @pytest.fixture
 def begun(out):
     """A run of two pieces that ended."""

@@ -3,29 +3,52 @@
 from __future__ import annotations
 
 import json
+import os
+import random
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 import soundfile
 import torch
 
+import speechgen
 from speechgen.audio.loudness import integrated_loudness
 from speechgen.cli.main import run
 from speechgen.core.errors import UserError
 from speechgen.service import music
 from speechgen.service.batch import run_batch
 from speechgen.service.engine import Engine
+from speechgen.service.jobs import JobCancelled
 from speechgen.service.lists import RowsError
 from speechgen.service.manifest import Manifest
 from speechgen.service.music_rows import read_music_rows
 from speechgen.service.requests import MusicRequest
+from speechgen.text.captions import LONGEST_WORDS
 from tests.music import RATE, counting_maker
 from tests.tiny import make_music
 
 
+@pytest.fixture(scope="session")
+def music_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with a tiny model and its codec, made once; tests must not change it."""
+    return make_music(tmp_path_factory.mktemp("music") / "home")
+
+
 @pytest.fixture
-def maker(monkeypatch):
+def installed(music_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it that a test may damage, set as $SPEECHGEN_HOME."""
+    home = Path(shutil.copytree(music_home, tmp_path / "home"))
+    monkeypatch.setenv("SPEECHGEN_HOME", str(home))
+    return home
+
+
+@pytest.fixture
+def maker(installed, monkeypatch):
     """Stands for every checkpoint."""
     found = counting_maker()
     monkeypatch.setattr(music, "load_maker", lambda name, device: found)
@@ -78,7 +101,7 @@ def test_what_cannot_be_used_is_refused(content, message, maker):
     assert not maker.stages.model.asked
 
 
-def test_rows_have_prompts_seeds_and_counts_of_their_own(here):
+def test_rows_have_prompts_seeds_and_counts_of_their_own(installed, here):
     (here / "a.csv").write_text('prompt,duration,seed,count,out\na bell,1.5,4,3,bells/b.flac\n"a drum, low",,,,\n')
     (here / "a.jsonl").write_text(
         '{"prompt": "a bell", "duration": 1.5, "seed": 4, "count": 3, "out": "bells/b.flac"}\n{"prompt": "a drum, low"}\n'
@@ -92,23 +115,28 @@ def test_rows_have_prompts_seeds_and_counts_of_their_own(here):
     assert [row.request.duration for row in rows] == [1.5, 1.5, 1.5, 2.0]
 
 
-def test_every_fault_of_a_list_is_told_with_its_line(here):
+def test_every_fault_of_a_list_is_told_with_its_line(installed, here):
     lines = [
-        "prompt,duration,count",
-        "a bell,1,1",
-        ",1,1",
-        "a bell,0,1",
-        "a bell,soon,1",
-        "a bell,10000,1",
-        "a bell,1,0",
-        "b,1,x",
+        "prompt,duration,count,model,out",
+        "a bell,1,1,tiny-music,",
+        ",1,1,,",
+        "a bell,0,1,,",
+        "a bell,soon,1,,",
+        "a bell,10000,1,,",
+        "a bell,1,0,,",
+        "b,1,x,,",
+        "a bell,1,1,tiny-musik,",
+        "a bell,1,1,tiny-codec,",
+        "a bell,1,1,,.",
+        "a bell,1,2,,..",
     ]
     (here / "a.csv").write_text("\n".join(lines))
     with pytest.raises(RowsError) as caught:
         read_music_rows(here / "a.csv", here / "out", {})
     said = {fault.partition(":")[0]: fault for fault in caught.value.faults}
-    assert list(said) == ["line 3", "line 4", "line 5", "line 6", "line 7", "line 8"]
-    expected = ("prompt", "duration", "valid number", "600", "count '0'", "count 'x'")
+    assert list(said) == [f"line {number}" for number in range(3, 13)]
+    expected = ("prompt", "duration", "valid number", "600", "count '0'", "count 'x'", "did you mean 'tiny-music'")
+    expected += ("unknown model of music", "out '.' is no name", "out '..' is no name")
     assert all(word in fault for word, fault in zip(expected, said.values(), strict=True))
 
 
@@ -132,6 +160,71 @@ def test_a_batch_goes_on_after_a_failed_row_and_is_resumed(maker, here):
     again = run_batch(rows, here / "out", device="cpu", resume=True)
     assert (again.spoken, again.skipped, len(again.failed)) == (0, 2, 1) and len(maker.stages.model.asked) == asked
     assert {entry["seconds"] for entry in Manifest(here / "out").entries() if "sha256" in entry} == {1.0}
+
+
+def test_a_model_that_cannot_be_loaded_fails_its_own_rows_alone(maker, installed, here, monkeypatch):
+    shutil.copytree(installed / "checkpoints" / "tiny-music", installed / "checkpoints" / "torn")
+    tried = []
+
+    def load(name, device):
+        tried.append(name)
+        if name == "torn":
+            raise UserError("torn is damaged")
+        return maker
+
+    monkeypatch.setattr(music, "load_maker", load)
+    (here / "a.csv").write_text("prompt,model\na bell,torn\na drum,tiny-music\nrain,torn\n")
+    rows = read_music_rows(here / "a.csv", here / "out", {"duration": 1.0})
+    report = run_batch(rows, here / "out", device="cpu")
+    assert report.spoken == 1 and tried == ["torn", "tiny-music"]
+    assert [(entry["row"], entry["error"]) for entry in report.failed] == [(1, "torn is damaged"), (3, "torn is damaged")]
+    with pytest.raises(UserError, match="torn is damaged"):
+        run_batch(rows[::2], here / "none", device="cpu")
+
+
+def test_what_another_model_codec_or_version_made_is_not_finished(maker, installed, here, monkeypatch):
+    monkeypatch.setattr(music, "stages_for", lambda maker, options, load: maker.stages)
+    monkeypatch.setattr(MusicRequest, "model_options", lambda request: {})
+    shutil.copytree(installed / "checkpoints" / "tiny-music", installed / "checkpoints" / "other")
+    (here / "a.csv").write_text("prompt,seed,model\na bell,1,tiny-music\n")
+
+    def made():
+        rows = read_music_rows(here / "a.csv", here / "out", {"duration": 1.0, "options": {"rescorer": "other"}})
+        return run_batch(rows, here / "out", device="cpu", resume=True).spoken
+
+    assert [made(), made()] == [1, 0]
+    for name in ("tiny-music", "tiny-codec", "other"):
+        path = installed / "checkpoints" / name / "config.json"
+        path.write_text(path.read_text() + "\n")
+        assert [made(), made()] == [1, 0], name
+    monkeypatch.setattr(speechgen, "__version__", "99")
+    assert [made(), made()] == [1, 0]
+
+
+def test_a_batch_that_is_stopped_leaves_the_piece_that_is_being_made(maker, installed, here):
+    (here / "a.csv").write_text("prompt\na bell\na drum\nrain\n")
+    rows = read_music_rows(here / "a.csv", here / "out", {"duration": 1.0})
+    told = []
+
+    def stop(done, total):
+        told.append((done, total))
+        if done > 100:
+            raise JobCancelled("stopped")
+
+    with pytest.raises(JobCancelled):
+        run_batch(rows, here / "out", device="cpu", progress=stop)
+    assert told[0] == (50, 300) and (100, 300) in told and told[-1] == (150, 300)
+    assert [entry["path"] for entry in Manifest(here / "out").entries()] == ["0001.wav"]
+    assert sorted(path.name for path in (here / "out").iterdir()) == ["0001.wav", "manifest.jsonl"]
+
+
+def test_a_prompt_of_more_words_than_are_read_is_warned_of(installed, here, capsys):
+    long = "bell " * (LONGEST_WORDS + 6)
+    assert compose(prompt="bell " * LONGEST_WORDS, duration=0.5, steps=1).warnings == ()
+    (warning,) = compose(prompt=long, duration=0.5, steps=1).warnings
+    assert "70 words, of which tiny-music has read the first 64" in warning
+    assert run(["music", "--prompt", long, "--duration", "0.5", "--steps", "1", "-o", "a.wav"]) == 0
+    assert warning in capsys.readouterr().err
 
 
 def test_the_command_makes_one_or_many(maker, here, capsys):
@@ -167,22 +260,13 @@ def test_bad_commands_are_one_line(given, message, here, capsys):
     assert message in printed and len(printed.splitlines()) == 1
 
 
-def test_any_option_of_the_model_can_be_set(here, monkeypatch, capsys):
-    monkeypatch.setenv("SPEECHGEN_HOME", str(make_music(here / "home")))
+def test_any_option_of_the_model_can_be_set(installed, here, capsys):
     asked = ["music", "--prompt", "a bell", "--duration", "0.5", "--steps", "2", "--seed", "1"]
     assert run([*asked, "-o", "plain.wav"]) == 0
     assert run([*asked, "--set", "fine_steps=1", "--set", "scoring=prod", "-o", "set.wav"]) == 0
     assert Path("plain.wav").read_bytes() != Path("set.wav").read_bytes()
     assert run([*asked, "--set", "wings=2", "-o", "no.wav"]) == 2
     assert "wings" in capsys.readouterr().err and not Path("no.wav").exists()
-
-
-@pytest.fixture
-def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home with a tiny model and its codec, set as $SPEECHGEN_HOME."""
-    home = make_music(tmp_path / "home")
-    monkeypatch.setenv("SPEECHGEN_HOME", str(home))
-    return home
 
 
 def test_the_installed_model_is_found_and_goes_on_beyond_its_window(installed):
@@ -228,3 +312,33 @@ def test_several_workers_write_the_same_files(way, installed, here):
         torch.set_num_threads(threads)
     for row in rows:
         assert (here / "one" / row.path).read_bytes() == (here / "two" / row.path).read_bytes()
+
+
+@pytest.mark.timeout(120)
+def test_a_list_killed_at_any_moment_goes_on_with_nothing_lost_and_nothing_twice(installed, here):
+    rows = rows_of(here, *(f"a bell, number {number}" for number in range(1, 11)))
+    command = [sys.executable, "-m", "speechgen", "music", "--prompts", "a.jsonl", "--duration", "1.5", "--steps", "2"]
+    command += ["--device", "cpu", "--out-dir", "out", "-q", "--resume"]
+    manifest, environment = here / "out" / "manifest.jsonl", {**os.environ, "OMP_NUM_THREADS": "1"}
+    wanted = random.randint(1, 8)
+    running = subprocess.Popen(command, env=environment)
+    while running.poll() is None and not (manifest.is_file() and manifest.read_bytes().count(b"\n") >= wanted):
+        time.sleep(0.002)
+    time.sleep(random.uniform(0, 0.05))
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    kept = {entry["row"]: entry for entry in Manifest(here / "out").entries()}
+    assert len(kept) >= wanted
+    assert subprocess.run(command, env=environment).returncode == 0
+    entries = Manifest(here / "out").entries()
+    assert sorted(entry["row"] for entry in entries) == list(range(1, 11))
+    assert all(kept[entry["row"]] == entry for entry in entries if entry["row"] in kept), "finished rows are not made again"
+    assert sorted(file.name for file in (here / "out").iterdir()) == sorted([*(row.path for row in rows), "manifest.jsonl"])
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        run_batch(rows, here / "whole", device="cpu")
+    finally:
+        torch.set_num_threads(threads)
+    for row in rows:
+        assert (here / "whole" / row.path).read_bytes() == (here / "out" / row.path).read_bytes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -51,10 +52,14 @@ def online(tmp_path, monkeypatch) -> Path:
     origin, blobs, place = lay_out(tmp_path / "origin" / "E2TTS_Base"), tmp_path / "blobs", tmp_path / "snapshot"
     blobs.mkdir()
 
+    def list_repo_files(repository: str) -> list[str]:
+        assert repository == "SWivid/E2-TTS"
+        return ["README.md", *(f"E2TTS_Base/{path.name}" for path in origin.iterdir())]
+
     def snapshot_download(repository: str, *, allow_patterns: list[str]) -> str:
         assert repository == "SWivid/E2-TTS"
         for path in origin.iterdir():
-            if any(Path(f"E2TTS_Base/{path.name}").match(pattern) for pattern in allow_patterns):
+            if any(fnmatch(f"E2TTS_Base/{path.name}", pattern) for pattern in allow_patterns):  # as the hub's client does
                 content = path.read_bytes()
                 small = hashlib.sha1(f"blob {len(content)}\0".encode() + content, usedforsecurity=False)
                 blob = blobs / (small if path.suffix == ".txt" else hashlib.sha256(content)).hexdigest()
@@ -66,6 +71,7 @@ def online(tmp_path, monkeypatch) -> Path:
                 link.symlink_to(blob)
         return str(place)
 
+    monkeypatch.setattr(hub, "list_repo_files", list_repo_files)
     monkeypatch.setattr(hub, "snapshot_download", snapshot_download)
     return blobs
 
@@ -103,6 +109,60 @@ def test_what_came_damaged_is_refused_and_fetched_anew(online, own_home):
         imports.pull("e2tts-base")
     assert not (own_home / "checkpoints" / "e2tts-base").exists()
     assert imports.pull("e2tts-base").parameters > 0
+
+
+def test_a_repository_of_several_models_names_their_folders_and_fetches_nothing(own_home, tmp_path, monkeypatch):
+    """A folder in it is fetched alone, though `*.safetensors` fits files in folders, too."""
+    origin, fetched = tmp_path / "snapshot", []
+    for name in ("F5TTS_Base", "F5TTS_v1_Base"):
+        lay_out(origin / name, "f5")
+    names = [path.relative_to(origin).as_posix() for path in origin.rglob("*") if path.is_file()]
+
+    def snapshot_download(repository: str, *, allow_patterns: list[str]) -> str:
+        fetched.extend(name for name in names if any(fnmatch(name, pattern) for pattern in allow_patterns))
+        return str(origin)
+
+    monkeypatch.setattr(hub, "list_repo_files", lambda repository: [*names, "F5TTS_Base/samples/a.wav"])
+    monkeypatch.setattr(hub, "snapshot_download", snapshot_download)
+    several = r"lie in folders, .* give one of SWivid/F5-TTS/F5TTS_Base, SWivid/F5-TTS/F5TTS_v1_Base$"
+    with pytest.raises(UserError, match=several):
+        imports.import_published("f5", "SWivid/F5-TTS", "x")
+    with pytest.raises(UserError, match=r"did not give it \(SWivid/F5-TTS/none has no \*\.safetensors or \*\.pt\)"):
+        imports.import_published("f5", "SWivid/F5-TTS/none", "x")
+    assert not fetched
+    assert imports.import_published("f5", "SWivid/F5-TTS/F5TTS_v1_Base", "x").parameters > 0
+    assert sorted(fetched) == ["F5TTS_v1_Base/model_7.safetensors", "F5TTS_v1_Base/vocab.txt"]
+
+
+def test_what_the_cache_has_is_enough_without_a_network(own_home, tmp_path, monkeypatch):
+    snapshot = tmp_path / "cache" / "models--me--mine" / "snapshots" / ("0" * 40)
+    lay_out(snapshot / "E2TTS_Base")
+    (snapshot.parents[1] / "refs").mkdir()
+    (snapshot.parents[1] / "refs" / "main").write_text("0" * 40)
+    monkeypatch.setattr(hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", True)
+    assert imports.import_published("f5", "me/mine/E2TTS_Base", "x").parameters > 0
+    with pytest.raises(UserError, match="give one of me/mine/E2TTS_Base"):
+        imports.import_published("f5", "me/mine", "y")
+
+
+def failing(kind: str) -> Exception:
+    """Errors of the hub's client: of its HTTP library, whichever it is, of its storage's, and of neither."""
+    library = hub.errors.HfHubHTTPError.__bases__[0]
+    kinds = {"http": type("ProxyError", (library,), {}), "xet": hub.errors.XetDownloadError, "other": RuntimeError}
+    return kinds[kind]("refused")
+
+
+@pytest.mark.parametrize("kind", ["http", "xet", "other"])
+@pytest.mark.parametrize("call", ["list_repo_files", "snapshot_download"])
+def test_whatever_the_client_raises_says_what_to_copy(online, monkeypatch, call, kind, capsys):
+    def fails(*given: object, **more: object) -> None:
+        raise failing(kind)
+
+    monkeypatch.setattr(hub, call, fails)
+    assert run(["models", "pull", "e2tts-base"]) == 2
+    said = capsys.readouterr().err
+    assert f"did not give it ({type(failing(kind)).__name__}): copy *.safetensors" in said and len(said.splitlines()) == 1
 
 
 def test_without_a_network_it_says_what_to_copy_where_and_that_works(own_home, tmp_path, monkeypatch, capsys):

@@ -158,3 +158,16 @@ def test_a_whisper_is_used_only_if_it_is_here(home, recording, monkeypatch):
     result = Engine("cpu").synthesize(ask(ref=recording))
     assert asked == [("automatic-speech-recognition", str(folder))]
     assert any("heard as 'heard 4 seconds'" in line for line in result.warnings)
+
+
+def test_half_a_whisper_is_told_and_the_pipelines_own_recogniser_hears(home, recording, monkeypatch):
+    pytest.importorskip("transformers")
+    (home / "whisper").mkdir()
+    (home / "whisper" / "config.json").write_text('{"model_type": "whisper"}')
+    (home / "whisper" / "model.safetensors").write_bytes(b"half")
+    monkeypatch.setattr("speechgen.pipeline.hearing.WordListener.__call__", lambda self, audio: "yes it is")
+    result = Engine("cpu").synthesize(ask(ref=recording))
+    told = "\n".join(result.warnings)
+    assert (
+        "the Whisper in" in told and "copy it again: the pipeline's own recogniser" in told and "heard as 'yes it is'" in told
+    )

@@ -1,10 +1,13 @@
 """Text as symbols of a vocabulary of characters, with phonemes among them."""
 
+import json
+
 import pytest
 
 from speechgen.core.errors import UserError
-from speechgen.text.characters import IPA, CharacterReader, respell, spoken_bytes
+from speechgen.text.characters import IPA, CharacterReader, respell, segmented, spoken_bytes
 from speechgen.text.phonemes import Phonemizer
+from tests.conftest import REPOSITORY
 
 LETTERS = (" ", *"abcdefghijklmnopqrstuvwxyzT.,-'\"")
 
@@ -32,6 +35,18 @@ def test_what_is_missing_is_written_in_another_way(text, written):
 def test_what_cannot_be_written_is_left_out_and_told_once():
     made = CharacterReader(LETTERS)("a 中 b 中 ☃\n")
     assert made.ids == CharacterReader(LETTERS)("a  b  ").ids and made.missing == "中☃"
+
+
+SEGMENTED = json.loads((REPOSITORY / "tests" / "golden" / "f5_text.json").read_text(encoding="utf-8"))["texts"]
+"""By the front end that the published E2 and F5 learned with (golden/make_f5_text.py)."""
+
+
+@pytest.mark.parametrize("text", SEGMENTED)
+def test_published_models_read_the_segments_of_their_front_end(text):
+    assert segmented(text) == SEGMENTED[text]
+    vocabulary = tuple(sorted({*SEGMENTED[text], *text}))
+    assert "".join(vocabulary[index] for index in CharacterReader(vocabulary, segments=True)(text).ids) == SEGMENTED[text]
+    assert "".join(vocabulary[index] for index in CharacterReader(vocabulary)(text).ids) == text
 
 
 def test_phonemes_are_letters_between_brackets():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from speechgen.core.config import StrictModel
 
@@ -32,8 +32,17 @@ class MAGNeTConfig(StrictModel):
     t5_width: int = Field(768, description="width of what it gives")
     temperature: float = Field(3.0, ge=0, le=10, description="of sampling, where a request does not say")
     guidance: float = Field(9.0, ge=0, le=30, description="strength of guidance, where a request does not say")
+    least_guidance: float = Field(0.0, ge=0, le=30, description="strength when nothing is masked any more, likewise")
+    top_p: float = Field(0.9, gt=0, le=1, description="the likeliest codes are kept up to this probability, likewise")
+    mode: Literal["masked", "causal", "hybrid"] | None = Field(
+        None, description="what it has learnt, as the objective says; training and import note it; null: not noted"
+    )
     # Differs from paper's code on purpose where False: there, padding is attended as vectors of zeros.
     attend_padding: bool = Field(False, description="whether padded words take part in attention, as in the published models")
+
+    def learning(self, objective: MAGNeTObjectiveConfig) -> MAGNeTConfig:
+        """Return the same with what an objective teaches, which is stored with the weights."""
+        return self.model_copy(update={"mode": objective.mode})
 
     @classmethod
     def tiny(cls) -> MAGNeTConfig:
@@ -79,17 +88,30 @@ class MAGNeTOptions(StrictModel):
     temperature: float | None = Field(
         None, ge=0, le=10, description="of sampling; it falls to 0 in the passes of a codebook; otherwise the model's"
     )
-    top_p: float = Field(0.9, gt=0, le=1, description="the likeliest codes are kept up to this probability together")
+    top_p: float | None = Field(
+        None, gt=0, le=1, description="the likeliest codes are kept up to this probability together; otherwise the model's"
+    )
     top_k: int = Field(0, ge=0, description="codes kept when sampling; 0 = all")
     guidance: float | None = Field(
         None, ge=0, le=30, description="strength of guidance while all is masked (a coefficient less 1); otherwise the model's"
     )
-    least_guidance: float = Field(0.0, ge=0, le=30, description="strength when nothing is masked any more")
+    least_guidance: float | None = Field(
+        None, ge=0, le=30, description="strength when nothing is masked any more; otherwise the model's"
+    )
     scoring: Literal["max", "prod"] = Field("max", description="a span is as sure as its surest frame, or as all together")
     overlapping: bool = Field(False, description="spans may begin at every frame")
     rescoring: float = Field(0.0, ge=0, le=1, description="weight of the causal model in what is kept; 0: none")
+    rescorer: str | None = Field(
+        None, description="checkpoint of that causal model, whose codes are of the same codec; otherwise this one, a hybrid"
+    )
     prefix_seconds: float = Field(0.0, ge=0, le=30, description="so much is made one code after another first (hybrid)")
     causal: bool = Field(False, description="make everything one code after another, for comparison")
     causal_temperature: float = Field(1.0, ge=0, le=10, description="of that")
     causal_top_k: int = Field(250, ge=0, description="codes kept in that; 0 = all")
     causal_guidance: float = Field(2.0, ge=0, le=30, description="strength of guidance in that")
+
+    @model_validator(mode="after")
+    def _weighs(self) -> MAGNeTOptions:
+        if self.rescorer is not None and not self.rescoring:
+            raise ValueError("a rescorer has no say while rescoring is 0: give its weight, such as rescoring=0.7")
+        return self

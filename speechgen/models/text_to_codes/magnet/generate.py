@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from speechgen.core.errors import UserError
 from speechgen.core.protocols import Progress
 from speechgen.core.types import CodecTokens
 from speechgen.models.text_to_codes.magnet.config import MAGNeTConfig, MAGNeTOptions
@@ -25,15 +27,42 @@ class MAGNeTGenerator:
     """Makes the codes of what is described.
 
     Attributes:
-        rescorer: the network whose causal predictions rescore; by default this one, which must then be a hybrid.
+        rescorer: the model whose causal predictions rescore; None: this one, which must then be a hybrid.
     """
+
+    rescorer: MAGNeTGenerator | None = None
 
     def __init__(self, network: MAGNeT, config: MAGNeTConfig) -> None:
         self.network, self.config = network, config
         self.rate, self.size, self.num_codebooks = config.code_rate, config.codebook_size, config.num_codebooks
         self.max_frames = config.max_frames
-        self.rescorer = network
         self._t5 = T5Reader(config.t5) if config.text == "t5" else None
+
+    @property
+    def predicts_next(self) -> bool:
+        """Whether it has learnt to make one code after another; it may have where nothing says what it has learnt."""
+        return self.config.mode != "masked"
+
+    def rescored_by(self, other: MAGNeTGenerator) -> MAGNeTGenerator:
+        """Return the same model with another one, of the same codes, whose causal predictions rescore."""
+        made = copy(self)
+        made.rescorer = other
+        return made
+
+    def refusal(self, options: MAGNeTOptions) -> str:
+        """Return why what was learnt cannot do what is asked; nothing if it can."""
+        asked = {"causal": options.causal, "prefix_seconds": options.prefix_seconds > 0}
+        asked["rescoring"] = options.rescoring > 0 and options.rescorer is None and self.rescorer is None
+        names = [name for name, given in asked.items() if given]
+        if names and not self.predicts_next:
+            return (
+                f"{' and '.join(names)} ask for codes one after another, and this model has learnt masked spans alone (mode "
+                f"{self.config.mode}): leave {'it' if len(names) == 1 else 'them'} out, or take a hybrid"
+                f"{' (another one rescores as rescorer=NAME)' if asked['rescoring'] else ''}"
+            )
+        if self.config.mode == "causal" and not options.causal:
+            return "this model has learnt one code after another alone (mode causal): set causal=true, or take a hybrid"
+        return ""
 
     @torch.inference_mode()
     def generate(
@@ -57,8 +86,13 @@ class MAGNeTGenerator:
             progress: called after each pass (and after each slot of what is made one code after another).
 
         Raises:
-            ValueError: the prompt is of another codec, or too long.
+            UserError: it has not learnt what the options ask for.
+            ValueError: the prompt is of another codec, or too long; or the rescorer that is named was not given.
         """
+        if told := self.refusal(options):
+            raise UserError(told)
+        if options.rescorer is not None and self.rescorer is None:
+            raise ValueError(f"the rescorer {options.rescorer} is a name alone: give the model itself to rescored_by")
         known = self._known(prompt, len(descriptions), frames)
         words = self._words(descriptions, known.device)
         start, total = known.shape[2], self.max_frames if self.config.fixed_length else known.shape[2] + frames
@@ -67,7 +101,7 @@ class MAGNeTGenerator:
             made = self._one_by_one(words, known, alone, options, rng, progress if alone == frames else None)
             known = torch.cat((known, made), dim=2)
         if alone < frames:
-            known = self._in_passes(words, known, total, options, rng, progress)
+            known = self._in_passes(words, known, total, options, self._rescoring(descriptions, words, options), rng, progress)
         ids = known[:, :, start : start + frames]
         return replace(prompt, ids=ids, lengths=torch.full((len(ids),), frames, device=ids.device))
 
@@ -98,33 +132,43 @@ class MAGNeTGenerator:
             valid = torch.cat((valid, torch.zeros_like(valid)))
         return _Words(self.network.read(text, valid), valid)
 
+    def _rescoring(self, descriptions: Sequence[str], words: _Words, options: MAGNeTOptions) -> Rescoring | None:
+        """Who rescores, which reads the descriptions in its own way."""
+        if not options.rescoring:
+            return None
+        other = self.rescorer
+        if other is None:
+            return Rescoring(_Rescorer(self.network, words), options.rescoring)
+        return Rescoring(_Rescorer(other.network, other._words(descriptions, words.read.device)), options.rescoring)
+
     def _in_passes(
         self,
         words: _Words,
         known: Tensor,
         total: int,
         options: MAGNeTOptions,
+        rescoring: Rescoring | None,
         rng: torch.Generator,
         progress: Progress | None,
     ) -> Tensor:
         rows, books, start = known.shape
         codes = F.pad(known, (0, total - start), value=self.network.mask_id)
         free = (torch.arange(total, device=codes.device) >= start).expand(rows, -1)
-        rescoring = Rescoring(_Rescorer(self.rescorer, words), options.rescoring) if options.rescoring else None
+        config = self.config
         return decode_masked(
             _Predictor(self.network, words),
             codes,
             free,
             span_passes(
                 [options.steps] + [options.fine_steps] * (books - 1),
-                temperature=self.config.temperature if options.temperature is None else options.temperature,
-                most_guidance=self.config.guidance if options.guidance is None else options.guidance,
-                least_guidance=options.least_guidance,
+                temperature=config.temperature if options.temperature is None else options.temperature,
+                most_guidance=config.guidance if options.guidance is None else options.guidance,
+                least_guidance=config.least_guidance if options.least_guidance is None else options.least_guidance,
             ),
             mask_id=self.network.mask_id,
-            masking=Masking(self.config.span, options.scoring, options.overlapping),
+            masking=Masking(config.span, options.scoring, options.overlapping),
             top_k=options.top_k,
-            top_p=options.top_p,
+            top_p=config.top_p if options.top_p is None else options.top_p,
             rescoring=rescoring,
             rng=rng,
             progress=progress,

@@ -40,6 +40,9 @@ class F5Config(StrictModel):
     untold_prompt: bool = Field(
         False, description="it speaks behind a recording without its text: trained so, and asked so (E2 TTS X1, section 2.4)"
     )
+    segmented: bool = Field(
+        False, description="read text as the published front end writes it, with spaces that cut it into segments"
+    )
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout in training")
     mel_mean: float = Field(0.0, description="mean of log-mel values in the training data; published weights: 0")
     mel_scale: float = Field(1.0, gt=0, description="standard deviation of log-mel values; published weights: 1")

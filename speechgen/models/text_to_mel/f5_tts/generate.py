@@ -23,7 +23,7 @@ class F5Generator:
 
     def __init__(self, network: F5TTS, config: F5Config) -> None:
         self.network, self.config, self.mel, self.vocabulary = network, config, config.mel, config.vocabulary
-        self.reads_prompt_text = not config.untold_prompt
+        self.reads_prompt_text, self.segmented = not config.untold_prompt, config.segmented
 
     @torch.inference_mode()
     def generate(
