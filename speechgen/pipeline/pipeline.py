@@ -262,14 +262,9 @@ class Pipeline:
         """
         phonemizer, rate = self.prepare(language), self.stages.rate
         longest = self.stages.room(reference, options, self.config.max_characters)
-        pieces: Iterable[Piece] = cut(text, longest, phonemizer.spoken)
-        if not spans or options.seconds is not None:
-            pieces = list(pieces)
-        lengths = {} if options.seconds is None else _lengths(list(pieces), options.seconds)
         warnings: list[str] = []
-        told, spoken, level = 0, False, RunningLevel(rate)
-        index, count = -1, 0
-        for piece, count in _counted(pieces, len(text)):
+        told, spoken, index, count, level = 0, False, -1, 0, RunningLevel(rate)
+        for piece, count, seconds in _counted(cut(text, longest, phonemizer.spoken), len(text), options.seconds, at_once=spans):
             index = piece.index
             if index < first_piece:
                 continue
@@ -289,7 +284,7 @@ class Pipeline:
                 options=options,
                 report=report,
                 warn=warnings.append,
-                seconds=lengths.get(index),
+                seconds=seconds,
                 level=level,
             )
             parts = self.stages.spans(task) if spans and not options.pitch and options.candidates == 1 else None
@@ -300,7 +295,7 @@ class Pipeline:
                 yield Chunk(
                     samples=made.samples,
                     rate=rate,
-                    piece=piece.index,
+                    piece=index,
                     pieces=count,
                     text=piece.text,
                     last=made.last,
@@ -398,31 +393,40 @@ class Pipeline:
         return 0.0 if fit is None else fit
 
 
-def _counted(pieces: Iterable[Piece], characters: int) -> Iterator[tuple[Piece, int]]:
-    """Each piece and how many there are; while they are still being cut from a text of so many characters, about how many."""
-    if isinstance(pieces, list):
-        yield from ((piece, len(pieces)) for piece in pieces)
+def _counted(
+    pieces: Iterable[Piece], characters: int, seconds: float | None, *, at_once: bool
+) -> Iterator[tuple[Piece, int, float | None]]:
+    """Each piece, how many there are, and how many seconds it shall last.
+
+    Args:
+        pieces: as they are cut.
+        characters: of the text.
+        seconds: that all of it shall last, with the pauses that are written; shared out by letters.
+        at_once: hand on each while the next are being cut: then only about how many there are is known, but for the last.
+
+    Raises:
+        UserError: the pauses alone are longer.
+    """
+    if seconds is not None or not at_once:
+        pieces = list(pieces)
+        lengths = [None] * len(pieces) if seconds is None else _lengths(pieces, seconds)
+        yield from ((piece, len(pieces), length) for piece, length in zip(pieces, lengths, strict=True))
         return
     before, read = None, 0
     for piece in pieces:
         if before is not None:
             read += len(before.text)
-            yield before, max(piece.index + 1, round(piece.index * characters / read))
+            yield before, max(piece.index + 1, round(piece.index * characters / read)), None
         before = piece
     if before is not None:
-        yield before, before.index + 1
+        yield before, before.index + 1, None
 
 
-def _lengths(pieces: Sequence[Piece], seconds: float) -> dict[int, float]:
-    """Seconds that each piece shall last, by its letters, so that all last `seconds` with the pauses that are written.
-
-    Raises:
-        UserError: the pauses alone are longer.
-    """
+def _lengths(pieces: Sequence[Piece], seconds: float) -> list[float]:
     silence, letters = sum(piece.written for piece in pieces), sum(len(piece.text) for piece in pieces)
     if silence >= seconds:
         raise UserError(f"the pauses in the text alone last {silence:g} s, and all of it shall last {seconds:g} s")
-    return {piece.index: (seconds - silence) * len(piece.text) / letters for piece in pieces}
+    return [(seconds - silence) * len(piece.text) / letters for piece in pieces]
 
 
 def _reporter(progress: Progress | None, piece: Piece, pieces: int) -> Progress:
