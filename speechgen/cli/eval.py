@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 __all__ = ["evaluate"]
 
 _Paths, _Texts = list[Path] | None, list[str] | None
-_What = Literal["vocoders", "codec", "edit", "waveform", "lengths", "drift", "sounds", "soundstorm", "magnet"]
+_What = Literal["vocoders", "codec", "edit", "waveform", "lengths", "drift", "sounds", "soundstorm", "magnet", "long"]
 
 
 def evaluate(
     what: Annotated[
-        _What | None, typer.Argument(help="vocoders, codec, edit, drift, sounds: with --audio; models: --data.")
+        _What | None, typer.Argument(help="vocoders, codec, edit, drift, sounds, long: with --audio; models: --data.")
     ] = None,
     pipeline: Annotated[str, typer.Option("--pipeline", help="Name, or path of a pipeline's YAML.")] = "default",
     sentences: Annotated[Path | None, typer.Option("--sentences", help="One sentence a line; default: 20 built in.")] = None,
@@ -45,7 +45,7 @@ def evaluate(
         _Texts, typer.Option("--model", help="For models: NAME or NAME:steps=4; repeatable. Default: all.")
     ] = None,
     count: Annotated[int, typer.Option("--count", min=1, help="Clips that each waveform model draws.")] = 100,
-    audio: Annotated[Path | None, typer.Option("--audio", help="Folder of recordings; with metadata, for edit.")] = None,
+    audio: Annotated[Path | None, typer.Option("--audio", help="Folder of recordings, edit: with metadata; or file.")] = None,
     seconds: Annotated[float, typer.Option("--seconds", min=1, help="Length of what is spoken at once, for drift.")] = 48.0,
     real: Annotated[_Paths, typer.Option("--real", help="Labelled recordings, for sounds, magnet; repeatable.")] = None,
     tokenizer: Annotated[str | None, typer.Option("--tokenizer", help="Measure this tokenizer's tokens in --data.")] = None,
@@ -59,7 +59,7 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Show no progress.")] = False,
 ) -> None:
-    """Measure a pipeline (WER, similarity, opinion, speed), editing, vocoders or codecs (PESQ, MCD …), a tokenizer (purity)."""
+    """Measure a pipeline (WER, repeats, similarity, opinion, speed), editing, vocoders or codecs (PESQ, MCD …), a tokenizer."""
     if what in MODELS or real:
         given = Given(model or [], data, codec or [], ref or [], real or [], audio, count, limit, seed)
         return deliver(evaluate_models(what, given, out, quiet), out, as_json)

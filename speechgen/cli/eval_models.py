@@ -1,4 +1,4 @@
-"""What `speechgen eval` measures of generative models alone, and how every report is delivered."""
+"""What `speechgen eval` measures without a pipeline, of models alone and of recordings, and how every report is delivered."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from speechgen.core.errors import UserError
 
 __all__ = ["MODELS", "Given", "Report", "deliver", "evaluate_models", "make_folder"]
 
-MODELS = ("waveform", "sounds", "soundstorm", "magnet")
+MODELS = ("waveform", "sounds", "soundstorm", "magnet", "long")
 USAGE = {
     "waveform": "waveform models are measured on a corpus: give a prepared folder with train/ and test/ by --data",
     "sounds": "sounds, --audio and --real belong together: speechgen eval sounds --audio CLIPS --real RECORDINGS",
@@ -21,6 +21,7 @@ USAGE = {
     "[--model NAME] [--codec NAME] [--ref VOICE], one codec and one voice at most",
     "magnet": "magnet makes what a prepared folder describes: speechgen eval magnet --data PREPARED --real RECORDINGS "
     "[--model NAME] [--codec NAME], one codec at most",
+    "long": "long compares a long recording with one voice: speechgen eval long --audio book.flac --ref VOICE.wav",
 }
 
 
@@ -62,6 +63,7 @@ def evaluate_models(what: str | None, given: Given, out: Path | None, quiet: boo
         "sounds": given.audio is not None and bool(given.real),
         "soundstorm": given.data is not None and max(len(given.codecs), len(given.refs)) <= 1,
         "magnet": given.data is not None and bool(given.real) and len(given.codecs) <= 1,
+        "long": given.audio is not None and len(given.refs) == 1,
     }
     kind = what if what in MODELS else "sounds"
     if what != kind or not complete[kind]:
@@ -73,6 +75,10 @@ def evaluate_models(what: str | None, given: Given, out: Path | None, quiet: boo
             from speechgen.service.evaluate_sounds import measure_sounds
 
             return measure_sounds(given.audio, given.real, progress)
+        if kind == "long" and given.audio is not None:
+            from speechgen.service.evaluate_long import measure_long
+
+            return measure_long(given.audio, *given.refs)
         assert given.data is not None
         if kind == "waveform":
             from speechgen.service.evaluate_waveform import measure_waveforms

@@ -1,7 +1,8 @@
 """What the pipeline asks of its stages, whichever they are: a piece of text, spoken by somebody, as sound.
 
-Pipelines differ in what lies between text and waveform; this is the joint. `Stages` is implemented by
-token_stages (phonemes -> semantic tokens -> mel -> waveform) and text_stages (characters -> mel -> waveform).
+Pipelines differ in what lies between text and waveform; this is the joint. `Stages` is implemented by token_stages (phonemes ->
+semantic tokens -> mel -> waveform), codec_stages (phonemes -> semantic tokens -> codes -> waveform), latent_stages (phonemes ->
+latents -> mel -> waveform) and text_stages (characters -> mel -> waveform).
 """
 
 from __future__ import annotations

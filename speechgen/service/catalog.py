@@ -6,6 +6,7 @@ Places, the first one that knows a name wins:
     a checkout of the repository                    checkpoints/, recipes/pipelines/, app/examples/
     an installed wheel                              the same, packaged beside speechgen: speechgen_bundle/, speechgen_app/
 
+A wheel carries every recipe and few checkpoints: pipelines whose checkpoints are not here can be named, but are not listed.
 Everything is looked up when called: nothing is read at import.
 """
 
@@ -27,6 +28,7 @@ __all__ = [
     "find_pipeline",
     "find_voice",
     "home",
+    "lacking",
     "licence",
     "of_role",
     "pipelines",
@@ -117,8 +119,29 @@ def licence(folder: Path) -> str | None:
 
 
 def pipelines() -> dict[str, Path]:
+    """YAML of every pipeline by name whose checkpoints are installed."""
+    return {name: path for name, path in _pipelines().items() if not lacking(path)}
+
+
+def _pipelines() -> dict[str, Path]:
     """YAML of every pipeline by name."""
     return _collect([(path.stem, path) for place in _places() for path in sorted(place.pipelines.glob("*.yaml"))])
+
+
+def lacking(pipeline: Path) -> list[str]:
+    """Return the checkpoints that a pipeline's YAML names and that are not installed; of one that cannot be read, none."""
+    import yaml  # most of what asks here can do without
+
+    try:
+        names = yaml.safe_load(pipeline.read_text(encoding="utf-8"))["checkpoints"].values()
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError):
+        return []  # whoever loads it is told
+    known = checkpoints()
+    return [name for name in names if isinstance(name, str) and name not in known and not _is_folder(name)]
+
+
+def _is_folder(name: str) -> bool:
+    return os.sep in name and (Path(name) / "config.json").is_file()
 
 
 def voices() -> dict[str, Voice]:
@@ -155,23 +178,23 @@ def find_checkpoint(name: str) -> Path:
     known = checkpoints()
     if name in known:
         return known[name]
-    if os.sep in name and (Path(name) / "config.json").is_file():
+    if _is_folder(name):
         return Path(name)
     raise unknown("checkpoint", name, known)
 
 
 def find_pipeline(name: str) -> Path:
-    """Return the YAML of a pipeline, given its name or path.
+    """Return the YAML of a pipeline, given its name or path; its checkpoints need not be installed.
 
     Raises:
         UserError: there is none; names the nearest match.
     """
-    known = pipelines()
+    known = _pipelines()
     if name in known:
         return known[name]
     if name.endswith(".yaml") and Path(name).is_file():
         return Path(name)
-    raise unknown("pipeline", name, known)
+    raise unknown("pipeline", name, pipelines())
 
 
 def find_voice(name: str) -> Voice:

@@ -93,7 +93,14 @@ class Engine:
 
     def _config(self, name: str) -> tuple[Path, PipelineConfig]:
         path = catalog.find_pipeline(name)
-        return path, read_config(path, self._overrides)
+        config = read_config(path, self._overrides)
+        asked = config.checkpoints.slots.values()  # a name that was set in its place is looked up by the stages
+        if lacking := [each for each in catalog.lacking(path) if each in asked]:
+            raise UserError(
+                f"pipeline {Path(name).stem} needs {' and '.join(lacking)}, not installed here: copy what is missing from "
+                f"checkpoints/ of speechgen's repository into {catalog.home() / 'checkpoints'}, or train it as {path} says"
+            )
+        return path, config
 
     def synthesize(self, request: SynthesisRequest, progress: Progress | None = None) -> SynthesisResult:
         """Speak a request.

@@ -35,7 +35,12 @@ class SynthesisRequest(StrictModel):
     steps: int | None = Field(None, ge=1, le=128, description="integration steps: more is slower and cleaner")
     guidance: float | None = Field(None, ge=0.0, le=10.0, description="how strongly tokens and voice are followed")
     temperature: float | None = Field(None, ge=0.0, le=2.0, description="0: the likeliest reading; 1: as varied as people")
-    pitch: float | None = Field(None, ge=-12.0, le=12.0, description="semitones to move the voice by, formants too")
+    pitch: float | None = Field(
+        None,
+        ge=-12.0,
+        le=12.0,
+        description="semitones to move the voice by; formants stay where NSF renders, as in the default, else they move",
+    )
     candidates: int = Field(1, ge=1, le=16, description="how often to speak each piece; the clearest is kept")
     seed: int | None = Field(None, ge=0, lt=2**63, description="same seed, same bytes; chosen at random if not given")
 

@@ -217,6 +217,7 @@ def test_commands_that_contradict_themselves_are_refused(refused, here):
     assert "holds no audio" in refused(["eval", "vocoders", "--audio", "."])
     assert "belong together" in refused(["eval", "--tokenizer", "tiny-tokenizer"])
     assert "no such folder" in refused(["eval", "--vocoder", "tiny-vocoder", "--audio", "none"])
+    assert "with one voice" in refused(["eval", "long", "--audio", "book.flac"])
     assert "No such command" in refused(["sing"])
     write_audio(here / "a.wav", voice_like(1.0), RATE)
     assert "makes no latents" in refused(["eval", "drift", "--pipeline", "tiny", "--audio", "."])

@@ -12,6 +12,7 @@ import soundfile
 from speechgen.audio.io import FORMATS, write_audio
 from speechgen.cli import console
 from speechgen.cli.main import run
+from speechgen.service.results import provenance
 from tests.tiny import RATE, voice_like
 
 SYNTH = ["synth", "--pipeline", "tiny", "--text", "Hello there.", "--seed", "3"]
@@ -191,9 +192,13 @@ def test_streamed_sound_goes_to_a_file_or_to_standard_output(here, capsysbinary)
     assert run([*command, "-o", "a.wav", "--json"]) == 0
     report = json.loads(capsysbinary.readouterr().out)
     samples, rate = soundfile.read(here / "a.wav")
+    with soundfile.SoundFile(here / "a.wav") as file:
+        assert file.comment == provenance("pipeline tiny", 3)
+    whole = (here / "a.wav").read_bytes()
+    assert int.from_bytes(whole[4:8], "little") == len(whole) - 8 and len(whole) % 2 == 0
     assert rate == RATE and len(samples) / rate == pytest.approx(report["seconds"], abs=0.001)
     assert 0 < report["first_audio_seconds"] <= report["synthesis_seconds"] and report["seed"] == 3
     assert run([*command, "-o", "-", "-q"]) == 0
     piped = capsysbinary.readouterr().out
-    assert piped[:4] == b"RIFF" and piped[44:] == (here / "a.wav").read_bytes()[44:]
+    assert piped[:4] == b"RIFF" and piped[44:] == whole[44 : 44 + 2 * len(samples)]
     assert run([*command, "-o", "a.mp3"]) == 2 and run([*command, "--plot", "a.png"]) == 2

@@ -15,12 +15,12 @@ from speechgen.core.types import Waveform
 from speechgen.evaluation import report
 from speechgen.evaluation.naturalness import predict_opinion
 from speechgen.evaluation.optional import require
-from speechgen.evaluation.report import Spoken, evaluate_pipeline
+from speechgen.evaluation.report import Sentence, Spoken, evaluate_pipeline
 from speechgen.evaluation.speaker import SpeakerSimilarity
 from speechgen.evaluation.speed import Percentiles, peak_memory_bytes, percentiles, real_time_factor
 
 RATE = 24000
-SENTENCES = ["The cat sat.", "A dog ran away."]
+SENTENCES = [Sentence(text, text, tuple(range(10)), 0.5) for text in ("The cat sat.", "A dog ran away.")]
 
 
 def buzz(pitch: float, seconds: float = 2.0) -> torch.Tensor:
@@ -85,7 +85,7 @@ def canned(monkeypatch):
 
     class Recogniser:
         def __init__(self, sentences):
-            assert sentences == SENTENCES
+            assert sentences == [sentence.said for sentence in SENTENCES]
 
         def transcribe(self, audio):
             return "the cat sat"
@@ -95,12 +95,13 @@ def canned(monkeypatch):
             return np.array([0.75**0.5])
 
     monkeypatch.setattr(report, "ClosedVocabularyRecogniser", Recogniser)
+    monkeypatch.setattr(report, "dictionary_words", lambda: frozenset(["the", "cat", "sat", "a", "dog", "ran", "away"]))
     monkeypatch.setattr(report, "SpeakerSimilarity", Similarity)
     monkeypatch.setattr(report, "version", lambda package: "0")
 
 
-def speak(text: str, reference: Path, seed: int) -> Spoken:
-    return Spoken(buzz(110, 1.0 if "cat" in text else 0.4), RATE, 0.2)
+def speak(sentence: Sentence, reference: Path, seed: int) -> Spoken:
+    return Spoken(buzz(110, 1.0 if "cat" in sentence.text else 0.4), RATE, 0.2)
 
 
 def test_a_report_joins_the_figures_of_all_clips(canned, voice, tmp_path):
@@ -123,8 +124,47 @@ def test_a_report_joins_the_figures_of_all_clips(canned, voice, tmp_path):
     ]  # fmt: skip
     assert json.loads(result.to_json())["voices"]["low"]["exact"] == 0.5
     rows = result.table().splitlines()
-    assert rows[0].count("|") == rows[4].count("|") == 10 and rows[4].startswith("| all | 4 |")
+    assert rows[0].count("|") == rows[4].count("|") == 14 and rows[4].startswith("| all | 4 |")
     assert "seed 0" in rows[-1]
+
+
+def test_the_worst_sentence_of_each_voice_is_told_and_the_figures_of_all_are_kept(canned, voice, tmp_path):
+    write_audio(tmp_path / "high.wav", buzz(280), RATE)
+    result = evaluate_pipeline(speak, SENTENCES, [voice, tmp_path / "high.wav"], opinions=False)
+    heads, _, low, high, _, *_ = result.table().splitlines()
+    place = [cell.strip() for cell in heads.split("|")].index("worst WER")
+    assert [row.split("|")[place].strip() for row in (low, high)] == ["1.000 low/02", "1.000 high/02"]
+    clips = json.loads(result.to_json())["clips"]
+    assert [clip["name"] for clip in clips] == ["low/01", "low/02", "high/01", "high/02"]
+    assert (clips[0]["wer"], clips[1]["wer"]) == (0, 1)
+    assert clips[1]["seconds"] == pytest.approx(0.4) and clips[1]["seconds_per_symbol"] == pytest.approx(0.04)
+
+
+def test_what_is_empty_too_long_or_said_twice_is_counted_and_named(canned, voice, tmp_path):
+    """A text that the recogniser does not know counts for everything but the word errors; a clip without sound is not lost."""
+    odd = Sentence("Xqzzt!", "xqzzt", (1, 2, 3), 0.2)
+
+    def faulty(sentence: Sentence, reference: Path, seed: int) -> Spoken:
+        if "cat" in sentence.text:
+            return Spoken(torch.zeros(0), RATE, 0.1, ("nothing was heard",), None)
+        return Spoken(buzz(110, 1.0), RATE, 0.2, (), "kwɪ" if sentence is odd else "")
+
+    result = evaluate_pipeline(faulty, [*SENTENCES, odd], [voice], opinions=False, save_to=tmp_path / "out")
+    figures = result.overall
+    assert figures.empty == ("low/01",) and figures.repeated == ("low/03",)
+    assert (figures.longest.value, figures.longest.clip) == (pytest.approx(5.0), "low/03")
+    assert figures.wer == 1 and figures.rtf.p50 == pytest.approx(0.2)
+    assert [clip.understood for clip in result.clips] == ["", "the cat sat", None]
+    assert result.clips[0].warnings == ("nothing was heard",)
+    assert not (tmp_path / "out" / "low" / "01.wav").exists() and (tmp_path / "out" / "low" / "03.wav").exists()
+    assert "without 3, whose words" in result.settings
+
+
+def test_a_text_of_which_nothing_is_known_has_no_word_error_rate(canned, voice):
+    odd = Sentence("Xqzzt!", "xqzzt", (1, 2, 3), 0.2)
+    result = evaluate_pipeline(speak, [odd], [voice], opinions=False)
+    assert result.overall.wer is result.overall.worst is result.overall.repeated is None
+    assert "| - | - | - | 2.00 low/01 | 0 | - |" in result.table()
 
 
 def test_voices_of_one_name_are_refused(canned, voice, tmp_path):
@@ -139,11 +179,13 @@ def test_the_real_judges_find_nothing_wrong_with_the_reference_itself(repository
     said = json.loads((repository / "app/examples/voices.json").read_text(encoding="utf-8"))["marcus"]["text"]
     audio = read_audio(reference)
     spoken = Spoken(audio.samples[0], audio.rate, 2 * audio.seconds)
-    figures = evaluate_pipeline(lambda text, path, seed: spoken, [said], [reference], opinions=False).overall
+    sentence = Sentence(said, said, (1,), audio.seconds)
+    figures = evaluate_pipeline(lambda sentence, path, seed: spoken, [sentence], [reference], opinions=False).overall
     assert (figures.wer, figures.exact, figures.sim) == (0, 1, pytest.approx(1, abs=1e-5))
     assert figures.rtf == Percentiles(2.0, 2.0)
 
 
-def test_a_pipeline_that_returns_no_audio_is_named(canned, voice):
-    with pytest.raises(UserError, match="no audio for 'The cat sat.' in the voice low"):
-        evaluate_pipeline(lambda text, path, seed: Spoken(torch.zeros(0), RATE, 0.1), SENTENCES, [voice])
+def test_a_voice_in_which_nothing_is_heard_is_named_with_what_was_said_of_it(canned, voice):
+    nothing = Spoken(torch.zeros(0), RATE, 0.1, ("the reference is silent",))
+    with pytest.raises(UserError, match="no audio in the voice low: the reference is silent"):
+        evaluate_pipeline(lambda sentence, path, seed: nothing, SENTENCES, [voice])

@@ -46,7 +46,7 @@ def test_a_pipeline_without_its_checkpoints_is_not_listed_and_says_what_it_lacks
     assert "tiny-codes" not in catalog.pipelines() and "tiny" in catalog.pipelines()
     for refused in (Engine("cpu").load, Engine("cpu").check):
         with pytest.raises(
-            UserError, match="tiny-codes needs tiny-codec and tiny-speaker, not installed here: copy what is miss"
+            UserError, match="tiny-codes needs tiny-speaker and tiny-codec, not installed here: copy what is miss"
         ):
             refused("tiny-codes")
     write_pipeline(home, "own", acoustic=str(home / "elsewhere"), vocoder="tiny-vocoder")
