@@ -90,6 +90,8 @@ class F5ObjectiveConfig(StrictModel):
     mask_high: float = Field(1.0, gt=0, le=1, description="largest share")
     drop_prompt: float = Field(0.3, ge=0, le=1, description="probability of hiding the visible mel")
     drop_all: float = Field(0.2, ge=0, le=1, description="probability of hiding the visible mel and the text, for guidance")
+    # Differs from paper, which draws times evenly: where in the text it is, a model learns from frames that are mostly noise.
+    noisier: float = Field(1.0, ge=1, le=5, description="power of the times drawn: 1 draws them evenly, more draws more noise")
     phonemes: float = Field(
         0.0, ge=0, le=1, description="probability that a word is written by its phonemes (E2 TTS X2, section 2.4: 0.15)"
     )

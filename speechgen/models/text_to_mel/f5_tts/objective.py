@@ -39,10 +39,10 @@ class F5Objective:
 
     def updates(self, batch: Batch, step: int, rng: torch.Generator) -> Iterator[Update]:
         """Mean squared error of the velocity over the masked frames."""
-        loss = self._loss(batch, rng)
+        loss = self._loss(batch, rng, self.settings.noisier)
         yield Update("network", loss, {"flow": loss.detach()})
 
-    def _loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
+    def _loss(self, batch: Batch, rng: torch.Generator, power: float = 1.0) -> Tensor:
         draw = torch.rand(5, len(batch["mel"]), generator=rng, device=rng.device).to(batch["mel"].device)
         data, lengths, masked = self._utterances(batch, draw[0], draw[1])
         prompt = self._prompt(batch)
@@ -50,9 +50,10 @@ class F5Objective:
         alone = (draw[3] < self.settings.drop_prompt) | hidden
         visible = data * (valid_mask(lengths, data.shape[1]) & ~masked & ~alone[:, None])[..., None]
         noise = torch.randn(data.shape, generator=rng, device=rng.device).to(data.device)
-        noisy, velocity = interpolate(noise, data, draw[4])
+        t = draw[4] ** power
+        noisy, velocity = interpolate(noise, data, t)
         text, text_lengths = self._text(batch, rng)
-        predicted = self.parts["network"](noisy, visible, text, text_lengths, hidden, draw[4], lengths, None, prompt)
+        predicted = self.parts["network"](noisy, visible, text, text_lengths, hidden, t, lengths, None, prompt)
         return masked_mean((predicted.float() - velocity).square(), masked)
 
     def _utterances(self, batch: Batch, share: Tensor, place: Tensor) -> tuple[Tensor, Tensor, Tensor]:
