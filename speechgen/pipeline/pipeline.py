@@ -30,7 +30,7 @@ from speechgen.pipeline.carriers import Chunk, Options, Reference, Speech
 from speechgen.pipeline.checks import faults
 from speechgen.pipeline.codec_stages import CodecStages
 from speechgen.pipeline.hearing import phones_in
-from speechgen.pipeline.pieces import Piece, cut
+from speechgen.pipeline.pieces import BLOCK_CHARACTERS, Piece, cut
 from speechgen.pipeline.prompts import prepare_prompt
 from speechgen.pipeline.speaking import Part, Stages, Task, Voice
 from speechgen.pipeline.stages import PipelineConfig
@@ -402,12 +402,13 @@ def _counted(
         pieces: as they are cut.
         characters: of the text.
         seconds: that all of it shall last, with the pauses that are written; shared out by letters.
-        at_once: hand on each while the next are being cut: then only about how many there are is known, but for the last.
+        at_once: hand on each while the next are being cut: of a long text only about how many there are is known then, but for
+            the last.
 
     Raises:
         UserError: the pauses alone are longer.
     """
-    if seconds is not None or not at_once:
+    if seconds is not None or not at_once or characters <= BLOCK_CHARACTERS:
         pieces = list(pieces)
         lengths = [None] * len(pieces) if seconds is None else _lengths(pieces, seconds)
         yield from ((piece, len(pieces), length) for piece, length in zip(pieces, lengths, strict=True))
