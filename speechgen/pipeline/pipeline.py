@@ -209,14 +209,12 @@ class Pipeline:
         return [self._joined(list(islice(chunks, len(pieces))), said) for pieces, said in zip(turns, notes, strict=True)]
 
     def _finished(self, task: Task, made: Part, language: str, pieces: int) -> Chunk:
-        """A piece that was made with others: spoken alone if it is faulty, then levelled, and cut at its edges."""
-        rate = self.stages.rate
-        if self._faults(made.samples, made, task):
-            (made,) = self._whole(replace(task, seed=task.seed + 1))
-        level = longform.limit_peaks(normalize_level(made.samples, rate), rate)
-        (part,) = self._edged(iter([replace(made, samples=level)]), task)
+        """A piece that was made with others: levelled, or spoken alone if it is faulty, and cut at its edges."""
+        faulty = self._faults(made.samples, made, task)
+        whole = self._whole(replace(task, seed=task.seed + 1)) if faulty else iter([self._levelled(made)])
+        (part,) = self._edged(whole, task)
         alignment = self._align(task, language, part)
-        return Chunk(part.samples, rate, task.piece.index, pieces, task.piece.text, True, alignment=alignment)
+        return Chunk(part.samples, self.stages.rate, task.piece.index, pieces, task.piece.text, True, alignment=alignment)
 
     def _joined(self, chunks: Sequence[Chunk], warnings: Sequence[str]) -> Speech:
         """Whole pieces, one behind the other."""
@@ -344,7 +342,7 @@ class Pipeline:
     @torch.inference_mode()
     def _whole(self, task: Task) -> Iterator[Part]:
         """Make a piece at once: the best of the candidates; if none is without fault, some more."""
-        rate, options, attempts = self.stages.rate, task.options, list[_Attempt]()
+        options, attempts = task.options, list[_Attempt]()
         least = self._least_fit(task)
         listens = options.candidates > 1 or least > -math.inf
         tries = max(options.candidates, self.config.max_tries)
@@ -361,7 +359,12 @@ class Pipeline:
             task.warn(f"{_excerpt(task.piece.text)} is {' and '.join(best.faults)} after {count}: try another --seed")
         elif best.number >= options.candidates:
             task.warn(f"{_excerpt(task.piece.text)} was faulty at first: spoken again with seed {task.seed + best.number}")
-        yield replace(best.made, samples=longform.limit_peaks(normalize_level(best.made.samples, rate), rate))
+        yield self._levelled(best.made)
+
+    def _levelled(self, part: Part) -> Part:
+        """A whole piece at the usual level, its peaks limited."""
+        rate = self.stages.rate
+        return replace(part, samples=longform.limit_peaks(normalize_level(part.samples, rate), rate))
 
     @torch.inference_mode()
     def _in_spans(self, task: Task, parts: Iterator[Part]) -> Iterator[Part]:

@@ -5,10 +5,8 @@ import json
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
@@ -22,6 +20,7 @@ from speechgen.service.batch_rows import read_rows
 from speechgen.service.engine import Engine
 from speechgen.service.lists import RowsError
 from speechgen.service.manifest import Manifest
+from tests.killing import finished_when_killed
 from tests.tiny import RATE, voice_like, write_pipeline
 
 DEFAULTS = {"pipeline": "tiny", "seed": 1}
@@ -283,15 +282,8 @@ def test_a_batch_killed_at_any_moment_goes_on_with_nothing_lost_and_nothing_twic
     items = rows(*({"text": f"Item {n} " + "is spoken " * (n % 4) + "now."} for n in range(1, 13)))
     command = [sys.executable, "-m", "speechgen", "batch", "--list", "items.jsonl", "--pipeline", "tiny", "--seed", "1"]
     command += ["--jobs", str(jobs), "-q", "--resume"]
-    manifest, environment = here / "out" / "manifest.jsonl", {**os.environ, "OMP_NUM_THREADS": "1"}
-    wanted = random.randint(1, 10)
-    running = subprocess.Popen([*command, "--out-dir", "out"], env=environment)
-    while running.poll() is None and not (manifest.is_file() and manifest.read_bytes().count(b"\n") >= wanted):
-        time.sleep(0.002)
-    time.sleep(random.uniform(0, 0.05))
-    running.send_signal(signal.SIGKILL)
-    running.wait()
-    kept = {entry["row"]: entry for entry in Manifest(here / "out").entries()}
+    wanted, environment = random.randint(1, 10), {**os.environ, "OMP_NUM_THREADS": "1"}
+    kept = finished_when_killed([*command, "--out-dir", "out"], here / "out", wanted, environment)
     assert kept
     assert subprocess.run([*command, "--out-dir", "out"], env=environment).returncode == 0
     entries = Manifest(here / "out").entries()

@@ -6,10 +6,8 @@ import json
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -29,6 +27,7 @@ from speechgen.service.manifest import Manifest
 from speechgen.service.music_rows import read_music_rows
 from speechgen.service.requests import MusicRequest
 from speechgen.text.captions import LONGEST_WORDS
+from tests.killing import finished_when_killed
 from tests.music import RATE, counting_maker
 from tests.tiny import make_music
 
@@ -319,15 +318,8 @@ def test_a_list_killed_at_any_moment_goes_on_with_nothing_lost_and_nothing_twice
     rows = rows_of(here, *(f"a bell, number {number}" for number in range(1, 11)))
     command = [sys.executable, "-m", "speechgen", "music", "--prompts", "a.jsonl", "--duration", "1.5", "--steps", "2"]
     command += ["--device", "cpu", "--out-dir", "out", "-q", "--resume"]
-    manifest, environment = here / "out" / "manifest.jsonl", {**os.environ, "OMP_NUM_THREADS": "1"}
-    wanted = random.randint(1, 8)
-    running = subprocess.Popen(command, env=environment)
-    while running.poll() is None and not (manifest.is_file() and manifest.read_bytes().count(b"\n") >= wanted):
-        time.sleep(0.002)
-    time.sleep(random.uniform(0, 0.05))
-    running.send_signal(signal.SIGKILL)
-    running.wait()
-    kept = {entry["row"]: entry for entry in Manifest(here / "out").entries()}
+    wanted, environment = random.randint(1, 8), {**os.environ, "OMP_NUM_THREADS": "1"}
+    kept = finished_when_killed(command, here / "out", wanted, environment)
     assert len(kept) >= wanted
     assert subprocess.run(command, env=environment).returncode == 0
     entries = Manifest(here / "out").entries()
