@@ -188,7 +188,7 @@ def _evaluation(place: Path, frames: int, *, published: bool) -> Callable[[F5TTS
         read = network.read(text, text_lengths, lengths, hidden)
         started = time.perf_counter()
         noisy = given["x"].repeat(2, 1, 1)
-        outputs[name] = network(noisy, visible, text, text_lengths, hidden, given["time"], lengths, read)
+        outputs[name] = network(noisy, visible, text, text_lengths, hidden, given["time"], lengths, read).velocity
         return time.perf_counter() - started
 
     return evaluate

@@ -100,7 +100,7 @@ def test_a_model_of_prompts_without_text_does_not_see_it_and_takes_the_pace_from
 def test_a_prompt_without_text_is_another_recording_of_the_speaker_and_is_not_learnt():
     network, config = tiny(untold_prompt=True)
     objective = F5Objective(network, config, F5ObjectiveConfig(drop_prompt=0, drop_all=0))
-    assert objective.fields == ("mel", "characters", "reference")
+    assert objective.fields == ("mel", "characters", "reference", "tokens")
     given = batch(objective.fields)
     seen = []
     network.register_forward_pre_hook(lambda module, inputs: seen.append(inputs))
@@ -112,6 +112,28 @@ def test_a_prompt_without_text_is_another_recording_of_the_speaker_and_is_not_le
     shown = network.normalized(given["reference"])
     assert torch.equal(visible[0, :20], shown[0, :20]) and not visible[0, 20:].any()
     assert torch.equal(visible[1, :31], shown[1, :31]) and not visible[1, 31:].any()
+
+
+@pytest.mark.parametrize("untold", [False, True])
+def test_masked_frames_tell_the_tokens_that_sound_while_they_last(untold):
+    """Reference: frame by frame."""
+    network, config = tiny(untold_prompt=untold)
+    objective = F5Objective(network, config, F5ObjectiveConfig())
+    given = batch(objective.fields)
+    starts = given.lengths["reference"].tolist() if untold else [0, 0]
+    data, _, masked = objective._utterances(given, torch.tensor([0.5, 0.9]), torch.tensor([0.3, 0.0]))
+    logits = torch.randn(2, data.shape[1], config.num_tokens, generator=generator(0))
+    ids = given["tokens"] % config.num_tokens
+    given = replace(given, fields={**given.fields, "tokens": ids})
+    wanted = []
+    for row, start in enumerate(starts):
+        for frame in range(start, start + 2 * int(given.lengths["tokens"][row])):
+            if frame < data.shape[1] and masked[row, frame]:
+                wanted.append(-logits[row, frame].log_softmax(-1)[ids[row, (frame - start) // 2]])
+    loss = objective._token(logits, given, masked, objective._prompt(given))
+    torch.testing.assert_close(loss, torch.stack(wanted).mean())
+    (update,) = objective.updates(given, 0, generator(0))
+    assert set(update.metrics) == {"flow", "token"}
 
 
 def spoken() -> Batch:
@@ -129,7 +151,7 @@ def spoken() -> Batch:
 def test_words_are_learnt_by_their_phonemes_now_and_then():
     network, config = tiny()
     objective = F5Objective(network, config, F5ObjectiveConfig(phonemes=0.5))
-    assert objective.fields == ("mel", "characters", "phonemes")
+    assert objective.fields == ("mel", "characters", "phonemes", "tokens")
     seen = set()
     for seed in range(12):
         ids, lengths = objective._text(spoken(), generator(seed))

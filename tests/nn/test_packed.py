@@ -32,7 +32,7 @@ def velocity(made: F5TTS, t: torch.Tensor) -> torch.Tensor:
     noisy, visible = (torch.randn(2, 21, 100, generator=rng) for _ in range(2))
     text = torch.randint(0, 60, (2, 9), generator=rng)
     sizes = torch.tensor([9, 9]), torch.tensor([False, True]), t, torch.tensor([21, 21])
-    return made(noisy, visible, text, *sizes)
+    return made(noisy, visible, text, *sizes).velocity
 
 
 @pytest.mark.parametrize("changes", [{}, {"backbone": "unet", "text_layers": 0, "rotary_heads": 1}], ids=["dit", "unet"])

@@ -43,6 +43,10 @@ class F5Config(StrictModel):
     segmented: bool = Field(
         False, description="read text as the published front end writes it, with spaces that cut it into segments"
     )
+    num_tokens: int = Field(
+        0, ge=0, description="size of the semantic token alphabet that frames predict beside their velocity; 0: none"
+    )
+    token_rate: float = Field(46.875, gt=0, description="semantic tokens per second")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout in training")
     mel_mean: float = Field(0.0, description="mean of log-mel values in the training data; published weights: 0")
     mel_scale: float = Field(1.0, gt=0, description="standard deviation of log-mel values; published weights: 1")
@@ -58,14 +62,21 @@ class F5Config(StrictModel):
             raise ValueError(f"a unet has an even number of blocks, got depth {self.depth}")
         if self.upsample_text and not self.mask_filler:
             raise ValueError("upsample_text needs mask_filler: what stands behind the text must not be spread")
+        if self.num_tokens and abs(self.mel.frame_rate / self.token_rate % 1) > 1e-3:
+            raise ValueError(f"{self.mel.frame_rate:g} frames are not a whole number for each of {self.token_rate:g} tokens")
         if len(set(self.vocabulary)) < len(self.vocabulary):
             raise ValueError("the vocabulary has a symbol twice")
         return self
 
+    @property
+    def frames_per_token(self) -> int:
+        """Mel frames that last as long as a semantic token."""
+        return round(self.mel.frame_rate / self.token_rate)
+
     @classmethod
     def tiny(cls) -> F5Config:
         """Smallest network that exercises every path."""
-        return cls(vocabulary=LETTERS[:64], width=16, depth=2, num_heads=2, text_width=8, text_layers=1)
+        return cls(vocabulary=LETTERS[:64], width=16, depth=2, num_heads=2, text_width=8, text_layers=1, num_tokens=8)
 
     @classmethod
     def e2tts_base(cls, vocabulary: tuple[str, ...]) -> F5Config:
@@ -92,6 +103,8 @@ class F5ObjectiveConfig(StrictModel):
     drop_all: float = Field(0.2, ge=0, le=1, description="probability of hiding the visible mel and the text, for guidance")
     # Differs from paper, which draws times evenly: where in the text it is, a model learns from frames that are mostly noise.
     noisier: float = Field(1.0, ge=1, le=5, description="power of the times drawn: 1 draws them evenly, more draws more noise")
+    # Differs from paper: what is said where is learnt sooner when it is also asked for.
+    token_weight: float = Field(0.3, ge=0, description="of the cross-entropy of semantic tokens, if the model predicts any")
     phonemes: float = Field(
         0.0, ge=0, le=1, description="probability that a word is written by its phonemes (E2 TTS X2, section 2.4: 0.15)"
     )

@@ -89,7 +89,7 @@ class F5Generator:
 
         def velocity(x: Tensor, t: Tensor) -> Tensor:
             # The flow time is that of all rows: what it modulates is computed once.
-            made = self.network(x.repeat(count, 1, 1), branches, text, text_lengths, hidden, t, lengths, read)
+            made = self.network(x.repeat(count, 1, 1), branches, text, text_lengths, hidden, t, lengths, read).velocity
             return made if count == 1 else guide(*made.chunk(2), options.guidance)
 
         return integrate(velocity, noise, flow_times(options.steps, options.sway), method=options.method, progress=progress)

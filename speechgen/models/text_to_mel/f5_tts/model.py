@@ -9,6 +9,7 @@ the flow time modulates. The process that integrates the velocity is sampling/fl
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +29,13 @@ class Prompt:
 
     symbols: Tensor
     frames: Tensor
+
+
+class Field(NamedTuple):
+    """Velocities [B, T, M] of noisy mels, and logits of their semantic tokens [B, T, K] if the model has any."""
+
+    velocity: Tensor
+    tokens: Tensor | None
 
 
 FILLER = 0
@@ -64,6 +72,7 @@ class F5TTS(nn.Module):
         self.out = nn.Linear(width, bins)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
+        self.tokens = nn.Linear(width, config.num_tokens) if config.num_tokens else None
 
     def read(self, text: Tensor, text_lengths: Tensor, lengths: Tensor, hidden: Tensor, prompt: Prompt | None = None) -> Tensor:
         """Embed the text for every frame; the same at every flow time.
@@ -103,8 +112,8 @@ class F5TTS(nn.Module):
         lengths: Tensor,
         read: Tensor | None = None,
         prompt: Prompt | None = None,
-    ) -> Tensor:
-        """Predict data - noise.
+    ) -> Field:
+        """Predict data - noise, and in training the semantic token that sounds during each frame.
 
         Args:
             noisy: [B, T, M] normalised mel at flow time t; T is the largest of `lengths`.
@@ -116,7 +125,7 @@ class F5TTS(nn.Module):
             prompt: see `read`.
 
         Returns:
-            [B, T, M]; values at padded positions are unspecified.
+            [B, T, M] and [B, T, K]; values at padded positions are unspecified.
         """
         valid = valid_mask(lengths, noisy.shape[1])
         read = self.read(text, text_lengths, lengths, hidden, prompt) if read is None else read
@@ -135,8 +144,8 @@ class F5TTS(nn.Module):
             for block in self.blocks:
                 x = block(x, valid, angles, time)
             x = self.norm(x, time)
-        made: Tensor = self.out(x)
-        return made.to(noisy.dtype)
+        asked = self.tokens is not None and self.training
+        return Field(self.out(x).to(noisy.dtype), self.tokens(x) if asked else None)
 
     def normalized(self, mel: Tensor) -> Tensor:
         """Log-mel values as the network has them."""

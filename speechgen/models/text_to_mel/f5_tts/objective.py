@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from speechgen.core.errors import UserError
 from speechgen.core.protocols import Batch, Sample, Update
 from speechgen.models.text_to_mel.f5_tts.config import F5Config, F5ObjectiveConfig
-from speechgen.models.text_to_mel.f5_tts.model import F5TTS, Prompt
+from speechgen.models.text_to_mel.f5_tts.model import F5TTS, Field, Prompt
 from speechgen.nn.masks import masked_mean, valid_mask
 from speechgen.sampling.flow_matching import integrate, interpolate
 from speechgen.sampling.schedules import flow_times
@@ -27,7 +28,11 @@ class F5Objective:
         self.config, self.settings = config, objective
         self.plain = cast(F5TTS, network)  # for the parameter-free mel functions
         self.parts: dict[str, nn.Module] = {"network": network}
-        wanted = {"reference": config.untold_prompt, "phonemes": objective.phonemes > 0}
+        wanted = {
+            "reference": config.untold_prompt,
+            "phonemes": objective.phonemes > 0,
+            "tokens": config.num_tokens > 0 and objective.token_weight > 0,
+        }
         self.fields: tuple[str, ...] = ("mel", "characters", *(name for name, needed in wanted.items() if needed))
         if objective.phonemes and not set(IPA) <= set(config.vocabulary):
             raise UserError(
@@ -38,11 +43,15 @@ class F5Objective:
         self._codes = torch.tensor([ord(symbol) if len(symbol) == 1 else -1 for symbol in config.vocabulary])
 
     def updates(self, batch: Batch, step: int, rng: torch.Generator) -> Iterator[Update]:
-        """Mean squared error of the velocity over the masked frames."""
-        loss = self._loss(batch, rng, self.settings.noisier)
-        yield Update("network", loss, {"flow": loss.detach()})
+        """Mean squared error of the velocity over the masked frames, and cross-entropy of their tokens."""
+        losses = self._losses(batch, rng, self.settings.noisier)
+        yield Update("network", self._sum(losses), {name: loss.detach() for name, loss in losses.items()})
 
-    def _loss(self, batch: Batch, rng: torch.Generator, power: float = 1.0) -> Tensor:
+    def _sum(self, losses: dict[str, Tensor]) -> Tensor:
+        weights = {"flow": 1.0, "token": self.settings.token_weight}
+        return torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
+
+    def _losses(self, batch: Batch, rng: torch.Generator, power: float = 1.0) -> dict[str, Tensor]:
         draw = torch.rand(5, len(batch["mel"]), generator=rng, device=rng.device).to(batch["mel"].device)
         data, lengths, masked = self._utterances(batch, draw[0], draw[1])
         prompt = self._prompt(batch)
@@ -53,8 +62,20 @@ class F5Objective:
         t = draw[4] ** power
         noisy, velocity = interpolate(noise, data, t)
         text, text_lengths = self._text(batch, rng)
-        predicted = self.parts["network"](noisy, visible, text, text_lengths, hidden, t, lengths, None, prompt)
-        return masked_mean((predicted.float() - velocity).square(), masked)
+        made: Field = self.parts["network"](noisy, visible, text, text_lengths, hidden, t, lengths, None, prompt)
+        losses = {"flow": masked_mean((made.velocity.float() - velocity).square(), masked)}
+        if made.tokens is not None and "tokens" in batch.fields:
+            losses["token"] = self._token(made.tokens.float(), batch, masked, prompt)
+        return losses
+
+    def _token(self, logits: Tensor, batch: Batch, masked: Tensor, prompt: Prompt | None) -> Tensor:
+        """Cross-entropy of the semantic tokens that sound during the masked frames."""
+        start = prompt.frames[:, None] if prompt else torch.zeros_like(batch.lengths["mel"])[:, None]
+        position = torch.arange(masked.shape[1], device=masked.device) - start  # [B, T] in the utterance
+        index = position.clamp(min=0) // self.config.frames_per_token
+        known = masked & (position >= 0) & (index < batch.lengths["tokens"][:, None])
+        ids = batch["tokens"].gather(1, index.clamp(max=batch["tokens"].shape[1] - 1))
+        return masked_mean(F.cross_entropy(logits.transpose(1, 2), ids, reduction="none"), known)
 
     def _utterances(self, batch: Batch, share: Tensor, place: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Mels [B, T, M], their lengths [B], and which frames [B, T] are to be generated."""
@@ -108,8 +129,8 @@ class F5Objective:
 
     @torch.no_grad()
     def validate(self, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
-        """The training loss on held-out speech with noise drawn from `rng`."""
-        return {"loss": self._loss(batch, rng)}
+        """The flow loss on held-out speech with noise drawn from `rng`."""
+        return {"loss": self._losses(batch, rng)["flow"]}
 
     @torch.no_grad()
     def sample(self, batch: Batch, rng: torch.Generator) -> Sample:
@@ -128,7 +149,7 @@ class F5Objective:
         def velocity(x: Tensor, t: Tensor) -> Tensor:
             made: Tensor = self.parts["network"](
                 x, data * ~masked, text, text_lengths, hidden, t, lengths, None, prompt
-            ).float()
+            ).velocity.float()
             return made
 
         made = integrate(velocity, noise, flow_times(12))
