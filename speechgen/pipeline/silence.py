@@ -15,6 +15,8 @@ RANGE_DB = (28.0, 35.0)
 """Frames this far below the loudest tenth count as silence: the more, the quieter it is between the words."""
 FLOOR_DB = 6.0
 """How far noise rises above its level: the quietest tenth."""
+BURST_FRAMES, APART_FRAMES, WEAK_DB = 4, 15, 12.0
+"""No longer, so far from the rest and so far below the loudest tenth, it is a noise of the room and not speech."""
 LOWEST_HZ = 80.0
 """Rooms and hands rumble below."""
 
@@ -42,7 +44,7 @@ def speech_span(samples: Tensor, rate: int) -> SpeechSpan:
     """Return where the active part of `samples [L]` lies.
 
     A frame is active within RANGE_DB of the loud frames, above the noise and above -65 dB of full scale; a click of one frame
-    is not speech.
+    is not speech, nor a weak burst at either end that is far from everything else.
     """
     levels, size = _levels(samples, rate)
     quiet, loud = torch.quantile(levels, levels.new_tensor([0.1, 0.9])).tolist()
@@ -53,7 +55,11 @@ def speech_span(samples: Tensor, rate: int) -> SpeechSpan:
     places = active.nonzero().flatten()
     if not places.numel():
         return SpeechSpan(0, 0)
-    return SpeechSpan(int(places[0]) * size, min((int(places[-1]) + 1) * size, samples.shape[-1]))
+    runs = list(places.tensor_split((places.diff() > APART_FRAMES).nonzero().flatten().cpu() + 1))
+    for end in (0, -1):
+        while len(runs) > 1 and len(runs[end]) <= BURST_FRAMES and float(levels[runs[end]].max()) < loud - WEAK_DB:
+            del runs[end]
+    return SpeechSpan(int(runs[0][0]) * size, min((int(runs[-1][-1]) + 1) * size, samples.shape[-1]))
 
 
 def latest_pause(samples: Tensor, rate: int, first: int, last: int) -> int:

@@ -55,6 +55,22 @@ def test_speech_span_ignores_a_click_and_is_empty_for_silence():
     assert speech_span(torch.zeros(3), RATE).stop == 0
 
 
+@pytest.mark.parametrize(
+    ("below_db", "frames", "apart", "speech"),
+    [(20, 3, 30, False), (20, 3, 10, True), (20, 6, 30, True), (6, 3, 30, True)],
+    ids=["a noise", "close by", "long", "loud"],
+)
+def test_a_weak_burst_far_from_the_rest_is_not_speech(below_db, frames, apart, speech):
+    size = RATE // 100
+    samples = torch.zeros(RATE + (frames + 2 * apart) * size)
+    tone, start = 0.1 * torch.sin(torch.arange(RATE) * 0.1), (frames + apart) * size
+    samples[start : start + RATE // 2] = tone[: RATE // 2]
+    samples[: frames * size] = tone[: frames * size] * 10 ** (-below_db / 20)
+    assert (speech_span(samples, RATE).start == 0) == speech
+    span = speech_span(samples.flip(0), RATE)
+    assert (abs(span.stop - len(samples)) <= size) == speech
+
+
 def test_latest_pause_takes_the_later_of_two_pauses():
     samples = 0.1 * torch.ones(RATE)
     samples[4000:7000] = 0
