@@ -12,7 +12,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 import speechgen
-from speechgen.core.errors import UserError, unknown
+from speechgen.core.errors import UserError
 from speechgen.server import catalogue, failures, music, speech
 from speechgen.server.guard import PAGE_PATH, Guard
 from speechgen.server.metrics import Metrics
@@ -31,10 +31,10 @@ def check(settings: ServerSettings) -> None:
     """Refuse settings that are not safe, or cannot be.
 
     Raises:
-        UserError: others than this machine could reach the server, and it has no key; or there is no such pipeline.
+        UserError: others than this machine could reach the server, and it has no key; or there is no such pipeline here.
     """
     if settings.pipeline not in catalog.pipelines():
-        raise unknown("pipeline", settings.pipeline, catalog.pipelines())
+        raise catalog.unusable(settings.pipeline)
     if not settings.local and settings.api_key is None:
         raise UserError(
             f"others could reach {settings.host}: set a key in SPEECHGEN_API_KEY or by --api-key, or leave --host out"

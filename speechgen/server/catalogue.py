@@ -47,7 +47,7 @@ def model_routes() -> APIRouter:
     @router.get("/{name}", summary="Show a pipeline", responses=responses(404))
     def one(name: str) -> Model:
         if name not in catalog.pipelines():
-            raise Refusal(404, str(unknown("model", name[:80], catalog.pipelines())), code="model_not_found", parameter="model")
+            raise Refusal(404, str(catalog.unusable(name[:80], "model")), code="model_not_found", parameter="model")
         return model(name)
 
     return router

@@ -101,8 +101,7 @@ def _checked(body: SpeechRequest, settings: ServerSettings) -> SynthesisRequest:
     """Names first: they are looked up among what is installed, and are never paths."""
     content = body.to_service(body.model or settings.pipeline)
     if content["pipeline"] not in catalog.pipelines():
-        message = str(unknown("model", content["pipeline"], catalog.pipelines()))
-        raise Refusal(404, message, code="model_not_found", parameter="model")
+        raise Refusal(404, str(catalog.unusable(content["pipeline"], "model")), code="model_not_found", parameter="model")
     if content["voice"] and content["voice"] not in catalog.voices():
         message = str(unknown("voice", content["voice"], catalog.voices()))
         raise Refusal(400, message, code="voice_not_found", parameter="voice")

@@ -32,6 +32,7 @@ __all__ = [
     "licence",
     "of_role",
     "pipelines",
+    "unusable",
     "voices",
 ]
 
@@ -138,6 +139,14 @@ def lacking(pipeline: Path) -> list[str]:
         return []  # whoever loads it is told
     known = checkpoints()
     return [name for name in names if isinstance(name, str) and name not in known and not _is_folder(name)]
+
+
+def unusable(name: str, kind: str = "pipeline") -> UserError:
+    """Why a name is none of `pipelines`: there is none of that name, or its checkpoints are not installed."""
+    path = _pipelines().get(name)
+    if path is None:
+        return unknown(kind, name, pipelines())
+    return UserError(f"{kind} {name} needs {' and '.join(lacking(path))}, not installed here")
 
 
 def _is_folder(name: str) -> bool:

@@ -3,6 +3,8 @@
 import pytest
 
 from speechgen.core.errors import UserError
+from speechgen.server.application import check
+from speechgen.server.settings import ServerSettings
 from speechgen.service import catalog
 from speechgen.service.engine import Engine
 from tests.tiny import write_pipeline
@@ -49,6 +51,11 @@ def test_a_pipeline_without_its_checkpoints_is_not_listed_and_says_what_it_lacks
             UserError, match="tiny-codes needs tiny-speaker and tiny-codec, not installed here: copy what is miss"
         ):
             refused("tiny-codes")
+    assert (
+        str(catalog.unusable("tiny-codes", "model")) == "model tiny-codes needs tiny-speaker and tiny-codec, not installed here"
+    )
+    with pytest.raises(UserError, match="tiny-codes needs"):
+        check(ServerSettings(pipeline="tiny-codes"))
     write_pipeline(home, "own", acoustic=str(home / "elsewhere"), vocoder="tiny-vocoder")
     write_pipeline(home, "damaged").write_text("checkpoints: [", encoding="utf-8")
     assert {"own", "damaged"} <= set(catalog.pipelines())  # by its folder; and that one is damaged is told when it is loaded
