@@ -33,10 +33,13 @@ def prepare(
     features: Annotated[
         str,
         typer.Option(
-            help="audio, mel, pitch, phonemes, characters, tokens, latents, codes, labels. Default: audio,mel or characters."
+            help="audio, mel, pitch, phonemes, characters, alignment, tokens, latents, codes, labels. "
+            "Default: audio,mel or characters."
         ),
     ] = "",
-    tokenizer: Annotated[Path | None, typer.Option(help="Checkpoint folder that computes the tokens.")] = None,
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="Checkpoint folder that computes the tokens and finds the words.")
+    ] = None,
     autoencoder: Annotated[Path | None, typer.Option(help="Checkpoint folder that computes the latents.")] = None,
     codec: Annotated[Path | None, typer.Option(help="Checkpoint folder that computes the codes.")] = None,
     language: Annotated[str, typer.Option(help="Language of texts that do not say, as espeak-ng's code.")] = "en-us",
@@ -64,7 +67,7 @@ def prepare(
             names,
             corpus=corpus,
             language=language,
-            tokenizer=_load_tokenizer(tokenizer) if tokenizer and "tokens" in names else None,
+            tokenizer=_load_tokenizer(tokenizer, language) if tokenizer and {"tokens", "alignment"} & set(names) else None,
             making=making,
             encoder=_load_encoder(autoencoder) if autoencoder and "latents" in names else None,
             coder=_load_coder(codec) if codec and "codes" in names else None,
@@ -80,15 +83,24 @@ def _names(given: str) -> list[str]:
     return [name.strip() for name in given.split(",") if name.strip()]
 
 
-def _load_tokenizer(folder: Path) -> Tokenizer:
+def _load_tokenizer(folder: Path, language: str) -> Tokenizer:
     from speechgen.core import checkpoint
     from speechgen.core.errors import UserError
+    from speechgen.core.types import Waveform
     from speechgen.data.compute import Tokenizer
+    from speechgen.pipeline.transcript import align
+    from speechgen.text.phonemes import Phonemizer
+    from speechgen.text.vocabulary import ENGLISH
 
     loaded = checkpoint.load(folder)
     if loaded.spec.role != "tokenizers":
         raise UserError(f"{folder} holds {loaded.info.model}, of {loaded.spec.role}: give the folder of a tokenizer")
-    return Tokenizer(loaded.generator().encode, checkpoint.fingerprint(folder))
+    model, phonemizer = loaded.generator(), Phonemizer(language, ENGLISH)
+
+    def words(text: str, audio: Waveform) -> list[tuple[str, float, float]]:
+        return [(word.text, word.start, word.stop) for word in align(text, audio, model, phonemizer).words]
+
+    return Tokenizer(model.encode, words, checkpoint.fingerprint(folder))
 
 
 def _load_encoder(folder: Path) -> Encoder:

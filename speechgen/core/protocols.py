@@ -49,6 +49,7 @@ class Batch:
 
     Fields (each exists only if the objective asked for it):
         audio [B, L] float32 · mel [B, T, M] float32 · phonemes [B, S] int64 · characters [B, S] int64 (code points)
+        alignment [B, S + 1] int64, mel frames at which the characters begin, and at which the last one ends
         latents [B, T'', D] float32 · tokens [B, T'] int64 · labels [B, T'] int64
         pitch [B, T] float32, Hz on the frames of the mel, 0 = unvoiced
         codes [B, Q, T] int64, a codec's

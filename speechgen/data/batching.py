@@ -86,7 +86,9 @@ class TrainingData:
                 raise unknown("field", name, FIELDS)
         if config.crop_seconds is not None and config.speaker_balance:
             raise UserError("data.speaker_balance is for whole utterances: leave it or data.crop_seconds out")
-        if config.crop_seconds is not None and (whole := {"phonemes", "characters", "latents"}.intersection(fields)):
+        if config.crop_seconds is not None and (
+            whole := {"phonemes", "characters", "alignment", "latents"}.intersection(fields)
+        ):
             raise UserError(f"{whole.pop()} cannot be cropped with the audio: leave data.crop_seconds out for this objective")
         self._fields, self._config, self._seed = fields, config, seed
         self._crop = max(1, round(config.crop_seconds * RATE / _TOKEN_SAMPLES)) if config.crop_seconds else None  # tokens

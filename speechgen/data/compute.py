@@ -3,6 +3,7 @@
 mel        log-mel of the audio
 phonemes   symbols of the text, for English with a trusted text
 characters code points of a trusted text in any language
+alignment  when each character is spoken, by the words that a tokenizer finds
 tokens     semantic tokens of the audio by a tokenizer that the caller brings
 latents    of the mel, by an autoencoder that the caller brings
 codes      of the audio, by a codec that the caller brings
@@ -40,6 +41,7 @@ __all__ = [
     "Encoder",
     "Entries",
     "Tokenizer",
+    "alignment",
     "characters",
     "codes",
     "labels",
@@ -62,9 +64,16 @@ Output = TypeVar("Output")
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """What computes `tokens`: its encode function and the fingerprint of its checkpoint."""
+    """What computes `tokens` and finds words.
+
+    Attributes:
+        encode: the tokens of a recording.
+        words: the words of a text where a recording says them, in seconds; a UserError if it says something else.
+        fingerprint: of its checkpoint.
+    """
 
     encode: Callable[[Waveform], SemanticTokens]
+    words: Callable[[str, Waveform], Sequence[tuple[str, float, float]]]
     fingerprint: str
 
 
@@ -169,6 +178,32 @@ def characters(cuts: CutSet) -> Entries:
     return Entries({"characters": "as written"}, len(written), values)
 
 
+def alignment(cuts: CutSet, audio: FeatureStore, tokenizer: Tokenizer, jobs: int) -> Entries:
+    """Mel frames [S + 1] at which the characters of a text begin, and at which the last one ends.
+
+    The letters of a word are spread over the time of the word, what lies between words over the time between. Texts that the
+    recording does not follow are left out, and those that are spoken by other words than they are written in, such as numbers.
+    """
+    written = [cut for cut in cuts if _trusted(cut)]
+
+    def found(cut: MonoCut) -> NDArray[np.int16] | None:
+        text, spoken = cut.supervisions[0].text, Waveform.single(stored_samples(audio, cut.id), RATE)
+        try:
+            times = _character_times(text, tokenizer.words(text, spoken), spoken.seconds)
+        except UserError:
+            return None
+        return None if times is None else np.rint(times * MelSettings().frame_rate).astype(np.int16)
+
+    def values() -> Iterator[tuple[str, NDArray[Any]]]:
+        with workers(jobs) as run:
+            for cut, frames in zip(written, run(found, written), strict=True):
+                if frames is not None:
+                    yield cut.id, frames
+
+    producer = {"audio": audio.producer, "aligner": tokenizer.fingerprint, "characters": "as written"}
+    return Entries(producer, len(written), values())
+
+
 def labels(cuts: CutSet, audio: FeatureStore) -> Entries:
     """Frame labels [T'], T' = ceil(T / 2), from the ARPABET phone times on the supervisions.
 
@@ -228,6 +263,23 @@ def workers(jobs: int) -> Iterator[Callable[[Callable[[Input], Output], Sequence
 
 def _trusted(cut: MonoCut) -> bool:
     return bool(cut.supervisions[0].text) and not (cut.custom or {}).get("text_outlier")
+
+
+def _character_times(text: str, words: Sequence[tuple[str, float, float]], seconds: float) -> NDArray[np.float64] | None:
+    """Seconds [S + 1] at which characters begin and the last ends; None if the words are not those of the text."""
+    if " ".join(word for word, _, _ in words) != text.strip():
+        return None
+    places, times, done = [], [], len(text) - len(text.lstrip())
+    for word, start, stop in words:
+        letters = [place for place, letter in enumerate(word, done) if letter.isalnum()]
+        if letters:
+            places += [letters[0], letters[-1] + 1]
+            times += [start, stop]
+        done += len(word) + 1
+    if places[-1:] != [len(text)]:
+        places.append(len(text))
+        times.append(seconds)
+    return np.interp(np.arange(len(text) + 1), places, times)
 
 
 def _frame_labels(cut: MonoCut, num_samples: int) -> NDArray[np.int16]:

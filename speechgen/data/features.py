@@ -28,6 +28,7 @@ KINDS: dict[str, tuple[str, int | None]] = {
     "latents": ("float16", None),  # [T'', D] normalised
     "phonemes": ("int16", 0),  # [S]
     "characters": ("int32", 0),  # [S] code points
+    "alignment": ("int16", 0),  # [S + 1] mel frames at which characters begin, and at which the last one ends
     "tokens": ("int16", 0),  # [T']
     "labels": ("int16", 0),  # [T'] phone of each token frame, 0 = silence
     "pitch": ("float32", 0),  # [T] Hz, 0 = unvoiced

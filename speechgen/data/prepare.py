@@ -29,7 +29,7 @@ from speechgen.data.report import Report, text_outliers
 
 __all__ = ["FEATURES", "SPLIT", "Steps", "add_features", "load_cuts", "prepare_corpus", "prepare_splits"]
 
-FEATURES = ("audio", "mel", "phonemes", "characters", "tokens", "labels", "pitch", "latents", "codes")
+FEATURES = ("audio", "mel", "phonemes", "characters", "alignment", "tokens", "labels", "pitch", "latents", "codes")
 SPLIT = ("midi", "sounds", *DIGIT_CORPORA)
 """Corpora that are divided into train, valid and test."""
 LONG_SECONDS = 30.0
@@ -63,7 +63,7 @@ def prepare_corpus(
         corpus: "folder", "flite", "midi", "sounds" (a folder whose texts are labels), "fsdd" or "sc09" (spoken digits),
             or the name of a lhotse recipe.
         language: espeak-ng's code; of utterances whose metadata does not say, and the one that is phonemised.
-        tokenizer: needed for "tokens".
+        tokenizer: needed for "tokens" and "alignment".
         encoder: needed for "latents", which are made of the mels: these are computed too if they are missing.
         coder: needed for "codes".
         making: of what is made or cut into windows: how much, how long, which split.
@@ -77,8 +77,8 @@ def prepare_corpus(
     for name in features:
         if name not in FEATURES:
             raise unknown("feature", name, FEATURES)
-    if "tokens" in features and tokenizer is None:
-        raise UserError("the tokens feature needs a tokenizer: give the folder of its checkpoint")
+    if tokenizer is None and (heard := {"tokens", "alignment"}.intersection(features)):
+        raise UserError(f"the {heard.pop()} feature needs a tokenizer: give the folder of its checkpoint")
     if "latents" in features and encoder is None:
         raise UserError("the latents feature needs an autoencoder: give the folder of its checkpoint")
     if "codes" in features and coder is None:
@@ -181,6 +181,7 @@ def add_features(
     }
     if tokenizer is not None:
         makers["tokens"] = lambda: compute.tokens(audio, tokenizer)
+        makers["alignment"] = lambda: compute.alignment(cuts, audio, tokenizer, jobs)
     if coder is not None:
         makers["codes"] = lambda: compute.codes(audio, coder, jobs)
     if encoder is not None:

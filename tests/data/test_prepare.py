@@ -17,7 +17,7 @@ from speechgen.audio.loudness import TARGET_DBFS, active_level
 from speechgen.cli.main import run
 from speechgen.core.errors import UserError
 from speechgen.core.types import Latents, Mel, MelSettings, SemanticTokens, Waveform
-from speechgen.data.compute import Encoder, Tokenizer
+from speechgen.data.compute import Encoder, Tokenizer, _character_times
 from speechgen.data.corpora import Making
 from speechgen.data.features import FeatureStore, find
 from speechgen.data.prepare import load_cuts, prepare_corpus
@@ -170,12 +170,47 @@ def test_tokens_are_those_of_the_tokenizer_whatever_its_rate(rate, corpus, tmp_p
         lengths = (audio.lengths / RATE * rate).ceil().long()
         return SemanticTokens(torch.arange(int(lengths.max())).expand(len(lengths), -1), lengths, rate, 100)
 
-    prepare_corpus(corpus(), tmp_path / "out", ("audio", "mel", "tokens"), tokenizer=Tokenizer(encode, "abc"))
+    prepare_corpus(
+        corpus(), tmp_path / "out", ("audio", "mel", "tokens"), tokenizer=Tokenizer(encode, lambda text, audio: [], "abc")
+    )
     tokens, mel = store(tmp_path / "out", "tokens"), store(tmp_path / "out", "mel")
     assert batches == [sorted(sum(batches, []))] and tokens.producer["tokenizer"] == "abc"
     for cut_id in tokens.offsets:
         assert abs(tokens.length(cut_id) - -(-mel.length(cut_id) // 2)) <= (rate == 46.875)
         assert abs(tokens.get(cut_id)[23] - 23.25 / 46.875 * rate) < 1  # at its centre
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "wanted"),
+    [
+        ("ab, c", [("ab,", 1.0, 2.0), ("c", 4.0, 5.0)], [1.0, 1.5, 2.0, 3.0, 4.0, 5.0]),
+        (' "ab" c. ', [('"ab"', 1.0, 2.0), ("c.", 2.0, 3.0)], [1.0, 1.0, 1.0, 1.5, 2.0, 2.0, 2.0, 3.0, 4.5, 6.0]),
+        ("a – b", [("a –", 0.0, 2.0), ("b", 5.0, 6.0)], [0.0, 2.0, 3.0, 4.0, 5.0, 6.0]),
+        ("7 b", [("seven", 0.0, 2.0), ("b", 5.0, 6.0)], None),
+    ],
+    ids=["a pause", "quotes", "a dash", "a number"],
+)
+def test_letters_share_the_time_of_their_word_and_marks_the_time_between(text, words, wanted):
+    found = _character_times(text, words, 6.0)
+    assert (found is None) if wanted is None else (found == pytest.approx(wanted))
+
+
+def test_an_alignment_is_kept_of_what_a_recording_says(corpus, tmp_path):
+    """Half of the recordings say something else."""
+    heard = []
+
+    def words(text: str, audio: Waveform) -> list[tuple[str, float, float]]:
+        heard.append(text)
+        if len(heard) % 2:
+            raise UserError("the recording does not say this")
+        return [(word, n / 10, (n + 1) / 10) for n, word in enumerate(text.split())]
+
+    prepare_corpus(corpus(), tmp_path / "out", ("audio", "characters", "alignment"), tokenizer=Tokenizer(None, words, "abc"))
+    found, characters = store(tmp_path / "out", "alignment"), store(tmp_path / "out", "characters")
+    assert len(found) == len(characters) // 2 > 0
+    for cut_id in found.offsets:
+        frames = found.get(cut_id)
+        assert len(frames) == characters.length(cut_id) + 1 and (np.diff(frames) >= 0).all() and frames[0] == 0
 
 
 FLITE = """#!{python}

@@ -110,6 +110,10 @@ def batch(fields: tuple[str, ...], padding: int = 0) -> Batch:
         "pitch": (torch.tensor([150.0, 160.0, 0.0, 140.0]).repeat(2, 12), (48, 48)),
         "codes": (codes(13, 8).ids.transpose(1, 2), (13, 8)),
         "phonemes": (torch.randint(18, 60, (2, 5), generator=rng), (5, 3)),
+        "alignment": (
+            torch.tensor([[0, 2, 3, 3, 9, 9, 12, 14, 18, 20, 21, 24], [1, 3, 5, 6, 6, 9, 15, 0, 0, 0, 0, 0]]),
+            (12, 7),
+        ),
         "characters": (torch.tensor([[ord(letter) for letter in row] for row in ("seven words", "seven words")]), (11, 6)),
     }
     found = {name: made[name] for name in fields}

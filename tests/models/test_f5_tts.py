@@ -13,7 +13,7 @@ from speechgen.core.random import generator
 from speechgen.core.types import Text
 from speechgen.models.text_to_mel.f5_tts.config import PHONETIC, F5Config, F5ObjectiveConfig, F5Options
 from speechgen.models.text_to_mel.f5_tts.generate import SHORT_SPEED, F5Generator
-from speechgen.models.text_to_mel.f5_tts.model import F5TTS, Prompt, _spread
+from speechgen.models.text_to_mel.f5_tts.model import F5TTS, _spread, even_edges
 from speechgen.models.text_to_mel.f5_tts.objective import F5Objective
 from speechgen.text.phonemes import Phonemizer
 from speechgen.text.vocabulary import ENGLISH
@@ -54,12 +54,46 @@ def test_the_text_takes_as_long_as_the_prompt_did_for_as_many_bytes():
 def test_text_that_is_spread_stays_on_its_side_of_the_prompts_end(symbols, frames):
     """Reference: each frame has the symbol that is spoken at its time, one after another."""
     x, counts, lengths = torch.arange(1.0, 22.0)[None, :, None], torch.tensor([10]), torch.tensor([19])
-    made = _spread(x, counts, lengths, Prompt(torch.tensor([symbols]), torch.tensor([frames])))[0, :, 0].tolist()
+    edges = even_edges(counts, lengths, (torch.tensor([symbols]), torch.tensor([frames])))
+    made = _spread(x, counts, lengths, edges)[0, :, 0].tolist()
     own = [1 + frame * symbols // frames if symbols else 0 for frame in range(frames)]
     rest = [1 + symbols + frame * (10 - symbols) // (19 - frames) for frame in range(19 - frames)]
     assert made == [*own, *rest, 0, 0]
     if not frames:
-        assert torch.equal(_spread(x, counts, lengths, None)[0, :, 0], torch.tensor(made))
+        assert torch.equal(_spread(x, counts, lengths, even_edges(counts, lengths))[0, :, 0], torch.tensor(made))
+
+
+def test_text_is_spread_from_edge_to_edge():
+    x, counts, lengths = torch.arange(1.0, 9.0).repeat(2, 1)[..., None], torch.tensor([3, 2]), torch.tensor([8, 6])
+    edges = torch.tensor([[1.0, 2.5, 2.5, 7.0], [0.0, 1.0, 9.0, 10.0]])
+    assert _spread(x, counts, lengths, edges)[..., 0].tolist() == [[0, 1, 1, 3, 3, 3, 3, 0], [1, 2, 2, 2, 2, 2, 0, 0]]
+
+
+@pytest.mark.parametrize("untold", [False, True])
+def test_symbols_of_some_rows_are_moved_towards_where_they_are_spoken(untold):
+    network, config = tiny(upsample_text=True, untold_prompt=untold)
+    objective = F5Objective(network, config, F5ObjectiveConfig(aligned=0.5))
+    given = batch(objective.fields)
+    counts, (_, lengths, _) = given.lengths["characters"], objective._utterances(given, torch.ones(2), torch.zeros(2))
+    starts = given.lengths["reference"] if untold else torch.zeros(2, dtype=torch.long)
+    even = even_edges(counts, lengths, (torch.zeros_like(counts), starts))
+    spoken = given["alignment"] + starts[:, None]
+    for draws, weight in (((0.4, 1.0), 1.0), ((0.4, 0.25), 0.25), ((0.6, 1.0), 0.0)):
+        edges = objective._edges(given, counts, lengths, torch.tensor(draws)[:, None].expand(2, 2))
+        torch.testing.assert_close(edges[0], weight * spoken[0] + (1 - weight) * even[0])
+        torch.testing.assert_close(edges[1, :7], weight * spoken[1, :7] + (1 - weight) * even[1, :7])
+        assert (edges.diff(dim=1) >= 0).all()
+    assert torch.equal(objective._edges(given, counts, lengths), even), "nothing is shown in validation"
+    (update,) = objective.updates(given, 0, generator(0))
+    assert update.loss.isfinite() and objective.validate(given, generator(0))["loss"].isfinite()
+    assert objective.sample(given, generator(0)).mel.isfinite().all()
+
+
+@pytest.mark.parametrize("changes", [{"upsample_text": False}, {"phonemes": 0.1}])
+def test_alignment_is_for_text_that_is_spread_as_it_is_written(changes):
+    network, config = tiny(upsample_text=changes.get("upsample_text", True))
+    with pytest.raises(UserError, match="objective.aligned is for text that is spread"):
+        F5Objective(network, config, F5ObjectiveConfig(aligned=0.5, phonemes=changes.get("phonemes", 0.0)))
 
 
 @pytest.mark.parametrize("untold", [False, True])
@@ -68,7 +102,9 @@ def test_the_network_is_told_where_the_prompt_ends(monkeypatch, untold):
     told_of, read = [], network.read
     monkeypatch.setattr(network, "read", lambda *given: told_of.append(given[-1]) or read(*given))
     assert generate(network, config, "ten bytes!", speed=0.5).shape[1] == 72
-    assert [(int(each.symbols), int(each.frames)) for each in told_of] == [(0 if untold else 10, 30)]
+    (edges,) = told_of
+    # The 12 symbols behind the prompt are 72 frames; the 10 of the prompt, if it reads them, are spread over its own 30.
+    assert edges[0, [0, -1]].tolist() == [30 if untold else 0, 102] and edges[0, -13] == 30
 
 
 @pytest.mark.parametrize("untold", [False, True])
@@ -106,8 +142,7 @@ def test_a_prompt_without_text_is_another_recording_of_the_speaker_and_is_not_le
     network.register_forward_pre_hook(lambda module, inputs: seen.append(inputs))
     (update,) = objective.updates(given, 0, generator(0))
     update.loss.backward()
-    _, visible, _, text_lengths, _, _, lengths, _, prompt = seen[0]
-    assert prompt.symbols.tolist() == [0, 0] and prompt.frames.tolist() == [20, 31]
+    _, visible, _, text_lengths, _, _, lengths, _, _ = seen[0]
     assert lengths.tolist() == [45, 47] and text_lengths.tolist() == [11, 6]
     shown = network.normalized(given["reference"])
     assert torch.equal(visible[0, :20], shown[0, :20]) and not visible[0, 20:].any()
@@ -130,7 +165,7 @@ def test_masked_frames_tell_the_tokens_that_sound_while_they_last(untold):
         for frame in range(start, start + 2 * int(given.lengths["tokens"][row])):
             if frame < data.shape[1] and masked[row, frame]:
                 wanted.append(-logits[row, frame].log_softmax(-1)[ids[row, (frame - start) // 2]])
-    loss = objective._token(logits, given, masked, objective._prompt(given))
+    loss = objective._token(logits, given, masked)
     torch.testing.assert_close(loss, torch.stack(wanted).mean())
     (update,) = objective.updates(given, 0, generator(0))
     assert set(update.metrics) == {"flow", "token"}

@@ -103,6 +103,13 @@ class F5ObjectiveConfig(StrictModel):
     drop_all: float = Field(0.2, ge=0, le=1, description="probability of hiding the visible mel and the text, for guidance")
     # Differs from paper, which draws times evenly: where in the text it is, a model learns from frames that are mostly noise.
     noisier: float = Field(1.0, ge=1, le=5, description="power of the times drawn: 1 draws them evenly, more draws more noise")
+    # Differs from paper: the alignment is shown in part, so that reading is learnt before searching.
+    aligned: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of rows whose symbols lie between where they are spread evenly and where they are spoken",
+    )
     # Differs from paper: what is said where is learnt sooner when it is also asked for.
     token_weight: float = Field(0.3, ge=0, description="of the cross-entropy of semantic tokens, if the model predicts any")
     phonemes: float = Field(

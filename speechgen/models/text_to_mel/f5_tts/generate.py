@@ -8,7 +8,7 @@ from torch import Tensor
 from speechgen.core.protocols import Progress
 from speechgen.core.types import Mel, Text
 from speechgen.models.text_to_mel.f5_tts.config import F5Config, F5Options
-from speechgen.models.text_to_mel.f5_tts.model import F5TTS, Prompt
+from speechgen.models.text_to_mel.f5_tts.model import F5TTS, even_edges
 from speechgen.sampling.flow_matching import integrate
 from speechgen.sampling.guidance import guide
 from speechgen.sampling.schedules import flow_times
@@ -64,8 +64,9 @@ class F5Generator:
         visible[:, :start] = known
         noise = torch.randn(visible.shape, generator=rng, device=rng.device).to(visible)
         said = prompt_text.ids.shape[1] if self.reads_prompt_text else 0
-        behind = Prompt(torch.tensor([said]), torch.tensor([start]))
-        mel = self._integrate(noise, visible, symbols, behind, options, progress)
+        counts = torch.tensor([symbols.shape[1]])
+        edges = even_edges(counts, torch.tensor([size]), (torch.tensor([said]), torch.tensor([start])))
+        mel = self._integrate(noise, visible, symbols, edges, options, progress)
         values = self.network.log_mel(mel[:, start:])
         return Mel(values, torch.full((1,), size - start, device=values.device), self.mel)
 
@@ -74,7 +75,7 @@ class F5Generator:
         noise: Tensor,
         visible: Tensor,
         symbols: Tensor,
-        prompt: Prompt,
+        edges: Tensor,
         options: F5Options,
         progress: Progress | None,
     ) -> Tensor:
@@ -85,7 +86,7 @@ class F5Generator:
         text, text_lengths = symbols.expand(count, -1), torch.full((count,), symbols.shape[1], device=device)
         hidden = torch.tensor([False, True], device=device)[:count]
         lengths = torch.full((count,), size, device=device)
-        read = self.network.read(text, text_lengths, lengths, hidden, prompt)
+        read = self.network.read(text, text_lengths, lengths, hidden, edges.to(device).expand(count, -1))
 
         def velocity(x: Tensor, t: Tensor) -> Tensor:
             # The flow time is that of all rows: what it modulates is computed once.

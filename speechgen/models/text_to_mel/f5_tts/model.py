@@ -8,7 +8,6 @@ the flow time modulates. The process that integrates the velocity is sampling/fl
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -21,14 +20,6 @@ from speechgen.nn.embeddings import TimeEmbedding
 from speechgen.nn.masks import valid_mask
 from speechgen.nn.positions import ConvolutionalPosition, cosine_table, rotary_angles
 from speechgen.nn.transformer import DiTBlock, FinalModulation, TransformerBlock, through_u
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """How many of the symbols [B] and of the frames [B] at the beginning of each row are those of a prompt."""
-
-    symbols: Tensor
-    frames: Tensor
 
 
 class Field(NamedTuple):
@@ -74,7 +65,7 @@ class F5TTS(nn.Module):
         nn.init.zeros_(self.out.bias)
         self.tokens = nn.Linear(width, config.num_tokens) if config.num_tokens else None
 
-    def read(self, text: Tensor, text_lengths: Tensor, lengths: Tensor, hidden: Tensor, prompt: Prompt | None = None) -> Tensor:
+    def read(self, text: Tensor, text_lengths: Tensor, lengths: Tensor, hidden: Tensor, edges: Tensor | None = None) -> Tensor:
         """Embed the text for every frame; the same at every flow time.
 
         Args:
@@ -82,7 +73,8 @@ class F5TTS(nn.Module):
             text_lengths: [B] real symbols.
             lengths: [B] frames; the longest is T.
             hidden: [B], True for rows whose text is all fillers.
-            prompt: where text that is spread evenly is to be spread apart; None: all of it over all frames.
+            edges: [B, S + 1] frames at which symbols that are spread over the frames begin, and at which the last one ends (see
+                `even_edges`); None: evenly over all frames.
 
         Returns:
             [B, T, E].
@@ -99,7 +91,10 @@ class F5TTS(nn.Module):
             x = x * kept
             for block in self.text_blocks:
                 x = block(x, valid) * kept
-        return _spread(x, written.sum(1), lengths, prompt) if self.config.upsample_text else x
+        if not self.config.upsample_text:
+            return x
+        counts = written.sum(1)
+        return _spread(x, counts, lengths, even_edges(counts, lengths) if edges is None else edges)
 
     def forward(
         self,
@@ -111,7 +106,7 @@ class F5TTS(nn.Module):
         t: Tensor,
         lengths: Tensor,
         read: Tensor | None = None,
-        prompt: Prompt | None = None,
+        edges: Tensor | None = None,
     ) -> Field:
         """Predict data - noise, and in training the semantic token that sounds during each frame.
 
@@ -122,13 +117,13 @@ class F5TTS(nn.Module):
             t: [B] in [0, 1], or [1] for all rows.
             lengths: [B] real frames.
             read: what `read` returns, if it is known already.
-            prompt: see `read`.
+            edges: see `read`.
 
         Returns:
             [B, T, M] and [B, T, K]; values at padded positions are unspecified.
         """
         valid = valid_mask(lengths, noisy.shape[1])
-        read = self.read(text, text_lengths, lengths, hidden, prompt) if read is None else read
+        read = self.read(text, text_lengths, lengths, hidden, edges) if read is None else read
         x = torch.cat((noisy, visible, read), dim=-1).to(self.symbols.weight.dtype)
         x = self.project(x)  # [B, T, D]
         x = x + self.position(x, valid)
@@ -156,18 +151,26 @@ class F5TTS(nn.Module):
         return values * self.config.mel_scale + self.config.mel_mean
 
 
-def _spread(x: Tensor, counts: Tensor, lengths: Tensor, prompt: Prompt | None) -> Tensor:
-    """Stretch the first `counts` [B] of x [B, T, E] evenly over `lengths` [B] positions; zeros behind them and without text.
+def even_edges(counts: Tensor, lengths: Tensor, prompt: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    """Frames at which symbols begin that are spread evenly, and at which the last one ends, [B, S + 1] float32.
 
-    A prompt's symbols are spread over its own frames and the others over the rest: at another pace, words of the prompt
-    would be read, and heard, behind it.
+    Args:
+        counts: [B] symbols; the most are S.
+        lengths: [B] frames.
+        prompt: how many of the symbols [B] and of the frames [B] at the beginning are a prompt's: they are spread apart from
+            the rest, for at another pace words of the prompt would be read, and heard, behind it.
     """
-    position = torch.arange(x.shape[1], device=x.device)[None]
-    symbols, frames = (0 * counts, 0 * lengths) if prompt is None else (prompt.symbols, prompt.frames)
-    symbols, frames = symbols.to(x.device)[:, None], frames.to(x.device)[:, None]
-    inside = position < frames
-    within = position * symbols // frames.clamp(min=1)
-    behind = symbols + (position - frames) * (counts[:, None] - symbols) // (lengths[:, None] - frames).clamp(min=1)
-    source = torch.where(inside, within, behind).clamp(0, x.shape[1] - 1)  # [B, T]
-    told = torch.where(inside, symbols > 0, counts[:, None] > symbols) & (position < lengths[:, None])
-    return x.gather(1, source[..., None].expand_as(x)) * told[..., None]
+    symbols, frames = (torch.zeros_like(counts), torch.zeros_like(lengths)) if prompt is None else prompt
+    number = torch.arange(int(counts.max()) + 1, device=counts.device)[None]
+    symbols, frames, rest = symbols[:, None], frames[:, None], (counts - symbols)[:, None]
+    before = number * frames / symbols.clamp(min=1)
+    behind = frames + (number - symbols) * (lengths[:, None] - frames) / rest.clamp(min=1)
+    return torch.where(number < symbols, before, behind)
+
+
+def _spread(x: Tensor, counts: Tensor, lengths: Tensor, edges: Tensor) -> Tensor:
+    """Stretch the first `counts` [B] of x [B, T, E] from edge to edge; zeros before and behind them and without text."""
+    position = torch.arange(x.shape[1], device=x.device, dtype=edges.dtype).expand(len(x), -1)
+    source = torch.searchsorted(edges.to(x.device).contiguous(), position.contiguous(), right=True) - 1  # [B, T]
+    told = (source >= 0) & (source < counts[:, None]) & (position < lengths[:, None])
+    return x.gather(1, source.clamp(0, x.shape[1] - 1)[..., None].expand_as(x)) * told[..., None]

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 from speechgen.core.errors import UserError
 from speechgen.core.protocols import Batch, Sample, Update
 from speechgen.models.text_to_mel.f5_tts.config import F5Config, F5ObjectiveConfig
-from speechgen.models.text_to_mel.f5_tts.model import F5TTS, Field, Prompt
+from speechgen.models.text_to_mel.f5_tts.model import F5TTS, Field, even_edges
 from speechgen.nn.masks import masked_mean, valid_mask
 from speechgen.sampling.flow_matching import integrate, interpolate
 from speechgen.sampling.schedules import flow_times
@@ -31,6 +31,7 @@ class F5Objective:
         wanted = {
             "reference": config.untold_prompt,
             "phonemes": objective.phonemes > 0,
+            "alignment": objective.aligned > 0,
             "tokens": config.num_tokens > 0 and objective.token_weight > 0,
         }
         self.fields: tuple[str, ...] = ("mel", "characters", *(name for name, needed in wanted.items() if needed))
@@ -38,40 +39,41 @@ class F5Objective:
             raise UserError(
                 "objective.phonemes needs a vocabulary with phonemes and brackets: add those of f5_tts.config.PHONETIC"
             )
+        if objective.aligned and (objective.phonemes or not config.upsample_text):
+            raise UserError("objective.aligned is for text that is spread as it is written: upsample_text, and no phonemes")
         if config.segmented:
             raise UserError("segmented text is what published weights read: to train here, set model.config.segmented to false")
         self._codes = torch.tensor([ord(symbol) if len(symbol) == 1 else -1 for symbol in config.vocabulary])
 
     def updates(self, batch: Batch, step: int, rng: torch.Generator) -> Iterator[Update]:
         """Mean squared error of the velocity over the masked frames, and cross-entropy of their tokens."""
-        losses = self._losses(batch, rng, self.settings.noisier)
+        losses = self._losses(batch, rng, training=True)
         yield Update("network", self._sum(losses), {name: loss.detach() for name, loss in losses.items()})
 
     def _sum(self, losses: dict[str, Tensor]) -> Tensor:
         weights = {"flow": 1.0, "token": self.settings.token_weight}
         return torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
 
-    def _losses(self, batch: Batch, rng: torch.Generator, power: float = 1.0) -> dict[str, Tensor]:
-        draw = torch.rand(5, len(batch["mel"]), generator=rng, device=rng.device).to(batch["mel"].device)
+    def _losses(self, batch: Batch, rng: torch.Generator, *, training: bool) -> dict[str, Tensor]:
+        draw = torch.rand(7, len(batch["mel"]), generator=rng, device=rng.device).to(batch["mel"].device)
         data, lengths, masked = self._utterances(batch, draw[0], draw[1])
-        prompt = self._prompt(batch)
         hidden = draw[2] < self.settings.drop_all
         alone = (draw[3] < self.settings.drop_prompt) | hidden
         visible = data * (valid_mask(lengths, data.shape[1]) & ~masked & ~alone[:, None])[..., None]
         noise = torch.randn(data.shape, generator=rng, device=rng.device).to(data.device)
-        t = draw[4] ** power
+        t = draw[4] ** (self.settings.noisier if training else 1.0)
         noisy, velocity = interpolate(noise, data, t)
         text, text_lengths = self._text(batch, rng)
-        made: Field = self.parts["network"](noisy, visible, text, text_lengths, hidden, t, lengths, None, prompt)
+        edges = self._edges(batch, text_lengths, lengths, draw[5:] if training else None)
+        made: Field = self.parts["network"](noisy, visible, text, text_lengths, hidden, t, lengths, None, edges)
         losses = {"flow": masked_mean((made.velocity.float() - velocity).square(), masked)}
         if made.tokens is not None and "tokens" in batch.fields:
-            losses["token"] = self._token(made.tokens.float(), batch, masked, prompt)
+            losses["token"] = self._token(made.tokens.float(), batch, masked)
         return losses
 
-    def _token(self, logits: Tensor, batch: Batch, masked: Tensor, prompt: Prompt | None) -> Tensor:
+    def _token(self, logits: Tensor, batch: Batch, masked: Tensor) -> Tensor:
         """Cross-entropy of the semantic tokens that sound during the masked frames."""
-        start = prompt.frames[:, None] if prompt else torch.zeros_like(batch.lengths["mel"])[:, None]
-        position = torch.arange(masked.shape[1], device=masked.device) - start  # [B, T] in the utterance
+        position = torch.arange(masked.shape[1], device=masked.device) - self._starts(batch)[:, None]  # [B, T] in the utterance
         index = position.clamp(min=0) // self.config.frames_per_token
         known = masked & (position >= 0) & (index < batch.lengths["tokens"][:, None])
         ids = batch["tokens"].gather(1, index.clamp(max=batch["tokens"].shape[1] - 1))
@@ -100,12 +102,21 @@ class F5Objective:
         size = data.shape[1]
         return data, lengths, valid_mask(lengths, size) & ~valid_mask(starts, size)
 
-    def _prompt(self, batch: Batch, rows: int | None = None) -> Prompt | None:
-        """The reference in front of each utterance, whose text is not told; None where the text is that of all frames."""
-        if not self.config.untold_prompt:
+    def _starts(self, batch: Batch) -> Tensor:
+        """Frames [B] of the reference in front of each utterance, whose text is not told: 0 where there is none."""
+        return batch.lengths["reference"] if self.config.untold_prompt else torch.zeros_like(batch.lengths["mel"])
+
+    def _edges(self, batch: Batch, counts: Tensor, lengths: Tensor, draw: Tensor | None = None) -> Tensor | None:
+        """Where symbols lie: evenly spread, or in some rows (draws [2, B]) moved towards where they are spoken."""
+        if not self.config.upsample_text:
             return None
-        frames = batch.lengths["reference"][:rows]
-        return Prompt(torch.zeros_like(frames), frames)
+        starts, counts = self._starts(batch), torch.minimum(counts, lengths)
+        edges = even_edges(counts, lengths, (torch.zeros_like(counts), starts))
+        if self.settings.aligned and draw is not None:
+            known = valid_mask(counts + 1, edges.shape[1])
+            spoken = torch.where(known, starts[:, None] + batch["alignment"][:, : edges.shape[1]], edges)
+            edges = torch.lerp(edges, spoken, torch.where(draw[0] < self.settings.aligned, draw[1], 0.0)[:, None])
+        return edges
 
     def _text(self, batch: Batch, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Symbols [B, S] of the code points, and their lengths [B]; what the vocabulary lacks is symbol 0."""
@@ -130,7 +141,7 @@ class F5Objective:
     @torch.no_grad()
     def validate(self, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
         """The flow loss on held-out speech with noise drawn from `rng`."""
-        return {"loss": self._losses(batch, rng)["flow"]}
+        return {"loss": self._losses(batch, rng, training=False)["flow"]}
 
     @torch.no_grad()
     def sample(self, batch: Batch, rng: torch.Generator) -> Sample:
@@ -140,15 +151,17 @@ class F5Objective:
         if not self.config.untold_prompt:
             masked = valid_mask(lengths, data.shape[1]) & ~valid_mask(lengths // 3, data.shape[1])
         size = int(lengths[0])
+        text, text_lengths = self._text(batch, rng)
+        edges = self._edges(batch, text_lengths, lengths)
+        edges = None if edges is None else edges[:1]
         data, masked, lengths = data[:1, :size], masked[:1, :size, None], lengths[:1]
-        text, text_lengths = (each[:1] for each in self._text(batch, rng))
+        text, text_lengths = text[:1], text_lengths[:1]
         hidden = torch.zeros(1, dtype=torch.bool, device=data.device)
-        prompt = self._prompt(batch, rows=1)
         noise = torch.randn(data.shape, generator=rng, device=rng.device).to(data.device)
 
         def velocity(x: Tensor, t: Tensor) -> Tensor:
             made: Tensor = self.parts["network"](
-                x, data * ~masked, text, text_lengths, hidden, t, lengths, None, prompt
+                x, data * ~masked, text, text_lengths, hidden, t, lengths, None, edges
             ).velocity.float()
             return made
 
