@@ -11,9 +11,10 @@ from speechgen.core.errors import UserError
 from speechgen.core.protocols import Batch
 from speechgen.core.random import generator
 from speechgen.core.types import Text
+from speechgen.models.text_to_mel.f5_tts import model
 from speechgen.models.text_to_mel.f5_tts.config import PHONETIC, F5Config, F5ObjectiveConfig, F5Options
 from speechgen.models.text_to_mel.f5_tts.generate import SHORT_SPEED, F5Generator
-from speechgen.models.text_to_mel.f5_tts.model import F5TTS, _spread, even_edges
+from speechgen.models.text_to_mel.f5_tts.model import F5TTS, edges_of, stretch
 from speechgen.models.text_to_mel.f5_tts.objective import F5Objective
 from speechgen.text.phonemes import Phonemizer
 from speechgen.text.vocabulary import ENGLISH
@@ -54,46 +55,74 @@ def test_the_text_takes_as_long_as_the_prompt_did_for_as_many_bytes():
 def test_text_that_is_spread_stays_on_its_side_of_the_prompts_end(symbols, frames):
     """Reference: each frame has the symbol that is spoken at its time, one after another."""
     x, counts, lengths = torch.arange(1.0, 22.0)[None, :, None], torch.tensor([10]), torch.tensor([19])
-    edges = even_edges(counts, lengths, (torch.tensor([symbols]), torch.tensor([frames])))
-    made = _spread(x, counts, lengths, edges)[0, :, 0].tolist()
+    lasting = (torch.arange(21)[None] < 10).float()
+    edges = edges_of(lasting, lengths, torch.tensor([symbols]), torch.tensor([frames]))
+    made = stretch(x, counts, lengths, edges)[0, :, 0].tolist()
     own = [1 + frame * symbols // frames if symbols else 0 for frame in range(frames)]
     rest = [1 + symbols + frame * (10 - symbols) // (19 - frames) for frame in range(19 - frames)]
     assert made == [*own, *rest, 0, 0]
-    if not frames:
-        assert torch.equal(_spread(x, counts, lengths, even_edges(counts, lengths))[0, :, 0], torch.tensor(made))
 
 
 def test_text_is_spread_from_edge_to_edge():
     x, counts, lengths = torch.arange(1.0, 9.0).repeat(2, 1)[..., None], torch.tensor([3, 2]), torch.tensor([8, 6])
     edges = torch.tensor([[1.0, 2.5, 2.5, 7.0], [0.0, 1.0, 9.0, 10.0]])
-    assert _spread(x, counts, lengths, edges)[..., 0].tolist() == [[0, 1, 1, 3, 3, 3, 3, 0], [1, 2, 2, 2, 2, 2, 0, 0]]
+    assert stretch(x, counts, lengths, edges)[..., 0].tolist() == [[0, 1, 1, 3, 3, 3, 3, 0], [1, 2, 2, 2, 2, 2, 0, 0]]
+
+
+def test_symbols_last_in_proportion_and_a_prompts_as_long_as_the_prompt():
+    lasting = torch.tensor([[1.0, 3.0, 2.0, 2.0, 0.0], [1.0, 1.0, 2.0, 0.0, 0.0]])
+    made = edges_of(lasting, torch.tensor([16, 10]), torch.tensor([2, 0]), torch.tensor([8, 2]))
+    assert made.tolist() == [[0, 2, 8, 12, 16, 16], [2, 4, 6, 10, 10, 10]]
 
 
 @pytest.mark.parametrize("untold", [False, True])
-def test_symbols_of_some_rows_are_moved_towards_where_they_are_spoken(untold):
-    network, config = tiny(upsample_text=True, untold_prompt=untold)
+@pytest.mark.parametrize("paced", [False, True])
+def test_symbols_of_some_rows_are_moved_towards_where_they_are_spoken(monkeypatch, untold, paced):
+    network, config = tiny(upsample_text=True, untold_prompt=untold, paced=paced)
     objective = F5Objective(network, config, F5ObjectiveConfig(aligned=0.5))
-    given = batch(objective.fields)
-    counts, (_, lengths, _) = given.lengths["characters"], objective._utterances(given, torch.ones(2), torch.zeros(2))
-    starts = given.lengths["reference"] if untold else torch.zeros(2, dtype=torch.long)
-    even = even_edges(counts, lengths, (torch.zeros_like(counts), starts))
-    spoken = given["alignment"] + starts[:, None]
+    given, shown, plain = batch(objective.fields), [], model.stretch
+    monkeypatch.setattr(model, "stretch", lambda *values: shown.append(values[-1]) or plain(*values))
+    text, counts = objective._text(given, generator(0))
+    _, lengths, _ = objective._utterances(given, torch.ones(2), torch.zeros(2))
+    spoken = given["alignment"] + (given.lengths["reference"][:, None] if untold else 0)
     for draws, weight in (((0.4, 1.0), 1.0), ((0.4, 0.25), 0.25), ((0.6, 1.0), 0.0)):
-        edges = objective._edges(given, counts, lengths, torch.tensor(draws)[:, None].expand(2, 2))
-        torch.testing.assert_close(edges[0], weight * spoken[0] + (1 - weight) * even[0])
-        torch.testing.assert_close(edges[1, :7], weight * spoken[1, :7] + (1 - weight) * even[1, :7])
-        assert (edges.diff(dim=1) >= 0).all()
-    assert torch.equal(objective._edges(given, counts, lengths), even), "nothing is shown in validation"
+        timing = objective._timing(given, torch.tensor(draws)[:, None].expand(2, 2))
+        own = network.read(text, counts, lengths, torch.zeros(2, dtype=torch.bool), timing).edges
+        assert paced == (own[0, :12].diff().std() > 1e-3), "evenly, or by what each is thought to last"
+        for row, size in enumerate((12, 7)):
+            wanted = weight * spoken[row, :size] + (1 - weight) * own[row, :size]
+            torch.testing.assert_close(shown[-1][row, :size], wanted)
+        assert (shown[-1].diff(dim=1) >= 0).all()
     (update,) = objective.updates(given, 0, generator(0))
-    assert update.loss.isfinite() and objective.validate(given, generator(0))["loss"].isfinite()
+    update.loss.backward()
+    assert ("pace" in update.metrics) == paced and (not paced or network.pace.weight.grad.abs().max() > 0)
+    assert objective.validate(given, generator(0))["loss"].isfinite() and objective._timing(given).spoken is None
     assert objective.sample(given, generator(0)).mel.isfinite().all()
 
 
-@pytest.mark.parametrize("changes", [{"upsample_text": False}, {"phonemes": 0.1}])
-def test_alignment_is_for_text_that_is_spread_as_it_is_written(changes):
-    network, config = tiny(upsample_text=changes.get("upsample_text", True))
-    with pytest.raises(UserError, match="objective.aligned is for text that is spread"):
-        F5Objective(network, config, F5ObjectiveConfig(aligned=0.5, phonemes=changes.get("phonemes", 0.0)))
+def test_the_pace_is_off_by_the_mean_distance_of_symbols_that_are_read():
+    network, config = tiny(upsample_text=True, paced=True)
+    objective = F5Objective(network, config, F5ObjectiveConfig(aligned=0.5))
+    edges, spoken = torch.tensor([[0.0, 5.0, 9.0, 9.0], [0.0, 4.0, 8.0, 8.0]]), torch.tensor([[0, 2, 8], [1, 4, 0]])
+    loss = objective._pace(edges, spoken, torch.tensor([2, 1]))
+    assert float(loss) == pytest.approx((0 + 3 + 1 + 1 + 0) / 5 / config.mel.frame_rate)
+    assert objective._pace(edges, spoken, torch.tensor([-1, 1])) == pytest.approx(0.5 / config.mel.frame_rate), "one is hidden"
+
+
+@pytest.mark.parametrize(
+    ("changes", "objective", "message"),
+    [
+        ({}, {"aligned": 0.5}, "is for text that is spread"),
+        ({"upsample_text": True}, {"aligned": 0.5, "phonemes": 0.1}, "is for text that is spread"),
+        ({"upsample_text": True, "paced": True}, {}, "a paced model learns"),
+    ],
+    ids=["not spread", "phonemes", "not aligned"],
+)
+def test_alignment_is_for_text_that_is_spread_as_it_is_written(changes, objective, message):
+    with pytest.raises(UserError, match=message):
+        F5Objective(*tiny(**changes), F5ObjectiveConfig(**objective))
+    with pytest.raises(ValueError, match="set upsample_text"):
+        F5Config(paced=True)
 
 
 @pytest.mark.parametrize("untold", [False, True])
@@ -102,9 +131,7 @@ def test_the_network_is_told_where_the_prompt_ends(monkeypatch, untold):
     told_of, read = [], network.read
     monkeypatch.setattr(network, "read", lambda *given: told_of.append(given[-1]) or read(*given))
     assert generate(network, config, "ten bytes!", speed=0.5).shape[1] == 72
-    (edges,) = told_of
-    # The 12 symbols behind the prompt are 72 frames; the 10 of the prompt, if it reads them, are spread over its own 30.
-    assert edges[0, [0, -1]].tolist() == [30 if untold else 0, 102] and edges[0, -13] == 30
+    assert [(int(each.symbols[0]), int(each.frames[0])) for each in told_of] == [(0 if untold else 10, 30)]
 
 
 @pytest.mark.parametrize("untold", [False, True])

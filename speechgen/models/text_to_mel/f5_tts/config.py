@@ -37,6 +37,8 @@ class F5Config(StrictModel):
     # Differs from paper: symbols are spread over the frames, not lined up at the beginning: little data does not teach the
     # alignment otherwise (an option of the published F5; ZipVoice, Zhu et al., 2025, section 3.2).
     upsample_text: bool = Field(False, description="spread the text evenly over the frames, behind its blocks")
+    # Differs from paper: letters last unequally, and what is nearer to its place is found sooner.
+    paced: bool = Field(False, description="spread it by how long each symbol is thought to last; learnt by objective.aligned")
     untold_prompt: bool = Field(
         False, description="it speaks behind a recording without its text: trained so, and asked so (E2 TTS X1, section 2.4)"
     )
@@ -60,6 +62,8 @@ class F5Config(StrictModel):
     def _check(self) -> F5Config:
         if self.backbone == "unet" and self.depth % 2:
             raise ValueError(f"a unet has an even number of blocks, got depth {self.depth}")
+        if self.paced and not self.upsample_text:
+            raise ValueError("paced is how text is spread: set upsample_text")
         if self.upsample_text and not self.mask_filler:
             raise ValueError("upsample_text needs mask_filler: what stands behind the text must not be spread")
         if self.num_tokens and abs(self.mel.frame_rate / self.token_rate % 1) > 1e-3:
@@ -108,7 +112,7 @@ class F5ObjectiveConfig(StrictModel):
         0.0,
         ge=0,
         le=1,
-        description="share of rows whose symbols lie between where they are spread evenly and where they are spoken",
+        description="share of rows whose symbols lie between where they are spread without knowing and where they are spoken",
     )
     # Differs from paper: what is said where is learnt sooner when it is also asked for.
     token_weight: float = Field(0.3, ge=0, description="of the cross-entropy of semantic tokens, if the model predicts any")

@@ -8,7 +8,7 @@ from torch import Tensor
 from speechgen.core.protocols import Progress
 from speechgen.core.types import Mel, Text
 from speechgen.models.text_to_mel.f5_tts.config import F5Config, F5Options
-from speechgen.models.text_to_mel.f5_tts.model import F5TTS, even_edges
+from speechgen.models.text_to_mel.f5_tts.model import F5TTS, Timing
 from speechgen.sampling.flow_matching import integrate
 from speechgen.sampling.guidance import guide
 from speechgen.sampling.schedules import flow_times
@@ -64,9 +64,7 @@ class F5Generator:
         visible[:, :start] = known
         noise = torch.randn(visible.shape, generator=rng, device=rng.device).to(visible)
         said = prompt_text.ids.shape[1] if self.reads_prompt_text else 0
-        counts = torch.tensor([symbols.shape[1]])
-        edges = even_edges(counts, torch.tensor([size]), (torch.tensor([said]), torch.tensor([start])))
-        mel = self._integrate(noise, visible, symbols, edges, options, progress)
+        mel = self._integrate(noise, visible, symbols, (said, start), options, progress)
         values = self.network.log_mel(mel[:, start:])
         return Mel(values, torch.full((1,), size - start, device=values.device), self.mel)
 
@@ -75,18 +73,22 @@ class F5Generator:
         noise: Tensor,
         visible: Tensor,
         symbols: Tensor,
-        edges: Tensor,
+        prompt: tuple[int, int],
         options: F5Options,
         progress: Progress | None,
     ) -> Tensor:
-        """Follow the guided velocity from noise [1, T, M], with both branches of guidance in one batch."""
+        """Follow the guided velocity from noise [1, T, M], with both branches of guidance in one batch.
+
+        `prompt`: how many of the symbols and of the frames are its own.
+        """
         count = 1 if options.guidance == 0 else 2
         device, size = noise.device, noise.shape[1]
         branches = torch.cat((visible, torch.zeros_like(visible)))[:count]
         text, text_lengths = symbols.expand(count, -1), torch.full((count,), symbols.shape[1], device=device)
         hidden = torch.tensor([False, True], device=device)[:count]
         lengths = torch.full((count,), size, device=device)
-        read = self.network.read(text, text_lengths, lengths, hidden, edges.to(device).expand(count, -1))
+        timing = Timing(*(torch.full((count,), each, device=device) for each in prompt))
+        read = self.network.read(text, text_lengths, lengths, hidden, timing)
 
         def velocity(x: Tensor, t: Tensor) -> Tensor:
             # The flow time is that of all rows: what it modulates is computed once.

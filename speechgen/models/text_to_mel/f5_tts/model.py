@@ -22,11 +22,35 @@ from speechgen.nn.positions import ConvolutionalPosition, cosine_table, rotary_a
 from speechgen.nn.transformer import DiTBlock, FinalModulation, TransformerBlock, through_u
 
 
+class Timing(NamedTuple):
+    """What is known of when symbols that are spread over the frames are spoken.
+
+    Attributes:
+        symbols, frames: [B] how many at the beginning of each row are a prompt's: these are spread apart from the rest, for at
+            another pace words of the prompt would be read, and heard, behind it.
+        spoken: [B, S + 1] frames at which symbols begin, and at which the last one ends.
+        share: [B] how far symbols lie towards that, from 0 to 1.
+    """
+
+    symbols: Tensor
+    frames: Tensor
+    spoken: Tensor | None = None
+    share: Tensor | None = None
+
+
+class Read(NamedTuple):
+    """The text for every frame [B, T, E]; the frames [B, T + 1] at which symbols are thought to begin, if they are spread."""
+
+    text: Tensor
+    edges: Tensor | None
+
+
 class Field(NamedTuple):
-    """Velocities [B, T, M] of noisy mels, and logits of their semantic tokens [B, T, K] if the model has any."""
+    """Velocities [B, T, M] of noisy mels; in training logits of their semantic tokens [B, T, K], and `Read.edges`."""
 
     velocity: Tensor
     tokens: Tensor | None
+    edges: Tensor | None
 
 
 FILLER = 0
@@ -64,8 +88,12 @@ class F5TTS(nn.Module):
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
         self.tokens = nn.Linear(width, config.num_tokens) if config.num_tokens else None
+        self.pace = nn.Linear(config.text_width, 1) if config.paced else None
+        if self.pace is not None:
+            nn.init.zeros_(self.pace.weight)
+            nn.init.zeros_(self.pace.bias)
 
-    def read(self, text: Tensor, text_lengths: Tensor, lengths: Tensor, hidden: Tensor, edges: Tensor | None = None) -> Tensor:
+    def read(self, text: Tensor, text_lengths: Tensor, lengths: Tensor, hidden: Tensor, timing: Timing | None = None) -> Read:
         """Embed the text for every frame; the same at every flow time.
 
         Args:
@@ -73,11 +101,7 @@ class F5TTS(nn.Module):
             text_lengths: [B] real symbols.
             lengths: [B] frames; the longest is T.
             hidden: [B], True for rows whose text is all fillers.
-            edges: [B, S + 1] frames at which symbols that are spread over the frames begin, and at which the last one ends (see
-                `even_edges`); None: evenly over all frames.
-
-        Returns:
-            [B, T, E].
+            timing: of text that is spread; None: all of it over all frames.
         """
         size = int(lengths.max())
         valid = valid_mask(lengths, size)
@@ -91,10 +115,20 @@ class F5TTS(nn.Module):
             x = x * kept
             for block in self.text_blocks:
                 x = block(x, valid) * kept
-        if not self.config.upsample_text:
-            return x
-        counts = written.sum(1)
-        return _spread(x, counts, lengths, even_edges(counts, lengths) if edges is None else edges)
+        return self._spread(x, written, lengths, timing) if self.config.upsample_text else Read(x, None)
+
+    def _spread(self, x: Tensor, written: Tensor, lengths: Tensor, timing: Timing | None) -> Read:
+        """Stretch the written symbols of x [B, T, E] over the frames."""
+        none = torch.zeros_like(lengths)
+        timing = timing or Timing(none, none)
+        lasting = written.float() if self.pace is None else self.pace(x)[..., 0].float().exp() * written
+        edges = shown = edges_of(lasting, lengths, timing.symbols, timing.frames)
+        if timing.spoken is not None and timing.share is not None:
+            size = min(edges.shape[1], timing.spoken.shape[1])
+            spoken = F.pad(timing.spoken[:, :size].to(edges), (0, edges.shape[1] - size))
+            known = torch.arange(edges.shape[1], device=x.device) <= written.sum(1)[:, None]
+            shown = torch.where(known, torch.lerp(edges.detach(), spoken, timing.share[:, None]), edges)
+        return Read(stretch(x, written.sum(1), lengths, shown.detach()), edges)
 
     def forward(
         self,
@@ -105,8 +139,8 @@ class F5TTS(nn.Module):
         hidden: Tensor,
         t: Tensor,
         lengths: Tensor,
-        read: Tensor | None = None,
-        edges: Tensor | None = None,
+        read: Read | None = None,
+        timing: Timing | None = None,
     ) -> Field:
         """Predict data - noise, and in training the semantic token that sounds during each frame.
 
@@ -117,14 +151,14 @@ class F5TTS(nn.Module):
             t: [B] in [0, 1], or [1] for all rows.
             lengths: [B] real frames.
             read: what `read` returns, if it is known already.
-            edges: see `read`.
+            timing: see `read`.
 
         Returns:
-            [B, T, M] and [B, T, K]; values at padded positions are unspecified.
+            Values at padded positions are unspecified.
         """
         valid = valid_mask(lengths, noisy.shape[1])
-        read = self.read(text, text_lengths, lengths, hidden, edges) if read is None else read
-        x = torch.cat((noisy, visible, read), dim=-1).to(self.symbols.weight.dtype)
+        read = self.read(text, text_lengths, lengths, hidden, timing) if read is None else read
+        x = torch.cat((noisy, visible, read.text), dim=-1).to(self.symbols.weight.dtype)
         x = self.project(x)  # [B, T, D]
         x = x + self.position(x, valid)
         time = self.time(t)  # [B, D]
@@ -140,7 +174,7 @@ class F5TTS(nn.Module):
                 x = block(x, valid, angles, time)
             x = self.norm(x, time)
         asked = self.tokens is not None and self.training
-        return Field(self.out(x).to(noisy.dtype), self.tokens(x) if asked else None)
+        return Field(self.out(x).to(noisy.dtype), self.tokens(x) if asked else None, read.edges)
 
     def normalized(self, mel: Tensor) -> Tensor:
         """Log-mel values as the network has them."""
@@ -151,26 +185,25 @@ class F5TTS(nn.Module):
         return values * self.config.mel_scale + self.config.mel_mean
 
 
-def even_edges(counts: Tensor, lengths: Tensor, prompt: tuple[Tensor, Tensor] | None = None) -> Tensor:
-    """Frames at which symbols begin that are spread evenly, and at which the last one ends, [B, S + 1] float32.
+def edges_of(lasting: Tensor, lengths: Tensor, symbols: Tensor, frames: Tensor) -> Tensor:
+    """Frames at which symbols begin, and at which the last one ends, [B, S + 1] float32.
 
     Args:
-        counts: [B] symbols; the most are S.
+        lasting: [B, S] how long symbols last, relative to one another; 0 behind the last.
         lengths: [B] frames.
-        prompt: how many of the symbols [B] and of the frames [B] at the beginning are a prompt's: they are spread apart from
-            the rest, for at another pace words of the prompt would be read, and heard, behind it.
+        symbols, frames: [B] see `Timing`.
     """
-    symbols, frames = (torch.zeros_like(counts), torch.zeros_like(lengths)) if prompt is None else prompt
-    number = torch.arange(int(counts.max()) + 1, device=counts.device)[None]
-    symbols, frames, rest = symbols[:, None], frames[:, None], (counts - symbols)[:, None]
-    before = number * frames / symbols.clamp(min=1)
-    behind = frames + (number - symbols) * (lengths[:, None] - frames) / rest.clamp(min=1)
-    return torch.where(number < symbols, before, behind)
+    ends = F.pad(lasting.cumsum(1), (1, 0))  # [B, S + 1]
+    symbols, frames = symbols.to(ends.device)[:, None], frames.to(ends.device)[:, None]
+    first = ends.gather(1, symbols)
+    before = ends * frames / first.clamp(min=1e-6)
+    behind = frames + (ends - first) * (lengths[:, None] - frames) / (ends[:, -1:] - first).clamp(min=1e-6)
+    return torch.where(torch.arange(ends.shape[1], device=ends.device) < symbols, before, behind)
 
 
-def _spread(x: Tensor, counts: Tensor, lengths: Tensor, edges: Tensor) -> Tensor:
-    """Stretch the first `counts` [B] of x [B, T, E] from edge to edge; zeros before and behind them and without text."""
+def stretch(x: Tensor, counts: Tensor, lengths: Tensor, edges: Tensor) -> Tensor:
+    """Spread the first `counts` [B] of x [B, T, E] from edge to edge; zeros before and behind them and without text."""
     position = torch.arange(x.shape[1], device=x.device, dtype=edges.dtype).expand(len(x), -1)
-    source = torch.searchsorted(edges.to(x.device).contiguous(), position.contiguous(), right=True) - 1  # [B, T]
+    source = torch.searchsorted(edges.contiguous(), position.contiguous(), right=True) - 1  # [B, T]
     told = (source >= 0) & (source < counts[:, None]) & (position < lengths[:, None])
     return x.gather(1, source.clamp(0, x.shape[1] - 1)[..., None].expand_as(x)) * told[..., None]

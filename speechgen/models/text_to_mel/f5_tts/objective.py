@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 from speechgen.core.errors import UserError
 from speechgen.core.protocols import Batch, Sample, Update
 from speechgen.models.text_to_mel.f5_tts.config import F5Config, F5ObjectiveConfig
-from speechgen.models.text_to_mel.f5_tts.model import F5TTS, Field, even_edges
+from speechgen.models.text_to_mel.f5_tts.model import F5TTS, Field, Timing
 from speechgen.nn.masks import masked_mean, valid_mask
 from speechgen.sampling.flow_matching import integrate, interpolate
 from speechgen.sampling.schedules import flow_times
@@ -41,6 +41,8 @@ class F5Objective:
             )
         if objective.aligned and (objective.phonemes or not config.upsample_text):
             raise UserError("objective.aligned is for text that is spread as it is written: upsample_text, and no phonemes")
+        if config.paced and not objective.aligned:
+            raise UserError("a paced model learns how long symbols last from where they are spoken: set objective.aligned")
         if config.segmented:
             raise UserError("segmented text is what published weights read: to train here, set model.config.segmented to false")
         self._codes = torch.tensor([ord(symbol) if len(symbol) == 1 else -1 for symbol in config.vocabulary])
@@ -51,7 +53,7 @@ class F5Objective:
         yield Update("network", self._sum(losses), {name: loss.detach() for name, loss in losses.items()})
 
     def _sum(self, losses: dict[str, Tensor]) -> Tensor:
-        weights = {"flow": 1.0, "token": self.settings.token_weight}
+        weights = {"flow": 1.0, "token": self.settings.token_weight, "pace": 1.0}
         return torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
 
     def _losses(self, batch: Batch, rng: torch.Generator, *, training: bool) -> dict[str, Tensor]:
@@ -64,12 +66,20 @@ class F5Objective:
         t = draw[4] ** (self.settings.noisier if training else 1.0)
         noisy, velocity = interpolate(noise, data, t)
         text, text_lengths = self._text(batch, rng)
-        edges = self._edges(batch, text_lengths, lengths, draw[5:] if training else None)
-        made: Field = self.parts["network"](noisy, visible, text, text_lengths, hidden, t, lengths, None, edges)
+        timing = self._timing(batch, draw[5:] if training else None)
+        made: Field = self.parts["network"](noisy, visible, text, text_lengths, hidden, t, lengths, None, timing)
         losses = {"flow": masked_mean((made.velocity.float() - velocity).square(), masked)}
         if made.tokens is not None and "tokens" in batch.fields:
             losses["token"] = self._token(made.tokens.float(), batch, masked)
+        if self.config.paced and made.edges is not None and timing.spoken is not None:
+            losses["pace"] = self._pace(made.edges, timing.spoken, text_lengths.masked_fill(hidden, -1))
         return losses
+
+    def _pace(self, edges: Tensor, spoken: Tensor, counts: Tensor) -> Tensor:
+        """How far symbols are thought to begin from where they are spoken, in seconds."""
+        size = min(edges.shape[1], spoken.shape[1])
+        away = (edges[:, :size] - spoken[:, :size]).abs() / self.config.mel.frame_rate
+        return masked_mean(away, valid_mask(counts + 1, size))
 
     def _token(self, logits: Tensor, batch: Batch, masked: Tensor) -> Tensor:
         """Cross-entropy of the semantic tokens that sound during the masked frames."""
@@ -106,17 +116,13 @@ class F5Objective:
         """Frames [B] of the reference in front of each utterance, whose text is not told: 0 where there is none."""
         return batch.lengths["reference"] if self.config.untold_prompt else torch.zeros_like(batch.lengths["mel"])
 
-    def _edges(self, batch: Batch, counts: Tensor, lengths: Tensor, draw: Tensor | None = None) -> Tensor | None:
-        """Where symbols lie: evenly spread, or in some rows (draws [2, B]) moved towards where they are spoken."""
-        if not self.config.upsample_text:
-            return None
-        starts, counts = self._starts(batch), torch.minimum(counts, lengths)
-        edges = even_edges(counts, lengths, (torch.zeros_like(counts), starts))
-        if self.settings.aligned and draw is not None:
-            known = valid_mask(counts + 1, edges.shape[1])
-            spoken = torch.where(known, starts[:, None] + batch["alignment"][:, : edges.shape[1]], edges)
-            edges = torch.lerp(edges, spoken, torch.where(draw[0] < self.settings.aligned, draw[1], 0.0)[:, None])
-        return edges
+    def _timing(self, batch: Batch, draw: Tensor | None = None) -> Timing:
+        """Where symbols are spoken, and how far they lie there in some rows (draws [2, B]); without draws nothing is shown."""
+        starts = self._starts(batch)
+        if not self.settings.aligned or draw is None:
+            return Timing(torch.zeros_like(starts), starts)
+        share = torch.where(draw[0] < self.settings.aligned, draw[1], 0.0)
+        return Timing(torch.zeros_like(starts), starts, starts[:, None] + batch["alignment"], share)
 
     def _text(self, batch: Batch, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Symbols [B, S] of the code points, and their lengths [B]; what the vocabulary lacks is symbol 0."""
@@ -152,8 +158,7 @@ class F5Objective:
             masked = valid_mask(lengths, data.shape[1]) & ~valid_mask(lengths // 3, data.shape[1])
         size = int(lengths[0])
         text, text_lengths = self._text(batch, rng)
-        edges = self._edges(batch, text_lengths, lengths)
-        edges = None if edges is None else edges[:1]
+        timing = Timing(*(each[:1] for each in self._timing(batch)[:2]))
         data, masked, lengths = data[:1, :size], masked[:1, :size, None], lengths[:1]
         text, text_lengths = text[:1], text_lengths[:1]
         hidden = torch.zeros(1, dtype=torch.bool, device=data.device)
@@ -161,7 +166,7 @@ class F5Objective:
 
         def velocity(x: Tensor, t: Tensor) -> Tensor:
             made: Tensor = self.parts["network"](
-                x, data * ~masked, text, text_lengths, hidden, t, lengths, None, edges
+                x, data * ~masked, text, text_lengths, hidden, t, lengths, None, timing
             ).velocity.float()
             return made
 
