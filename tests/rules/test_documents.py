@@ -42,7 +42,7 @@ def test_the_first_two_blocks_are_single_commands_from_nothing():
         assert "\n" not in command
         assert command.startswith("python3 -m venv .venv && .venv/bin/pip install -e ")
     assert re.search(r'speechgen synth --text ".+" -o hello\.wav$', speak)
-    assert check.endswith(".venv/bin/python -m pytest -q")
+    assert check.endswith(".venv/bin/python -m pytest -q -n 2")
 
 
 def test_ci_runs_the_readmes_test_command(tmp_path: Path):

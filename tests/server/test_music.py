@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 from speechgen.audio.encode import encode
 from speechgen.core.errors import UserError
 from speechgen.server.speech import MEDIA_TYPES
+from speechgen.service import music
 from speechgen.service.engine import Engine
 from speechgen.service.requests import MusicRequest
 from tests.server.conftest import served
@@ -81,7 +82,8 @@ def test_models_are_names_of_what_makes_music(musical, model):
     assert "unknown model of music" in error["message"]
 
 
-def test_where_nothing_makes_music_that_is_said(client, home):
+def test_where_nothing_makes_music_that_is_said(client, home, monkeypatch):
+    monkeypatch.setattr(music, "models", list)
     response = client.post("/v1/audio/music", json=ASKED)
     assert response.status_code == 404 and "no model that makes music is installed" in response.json()["error"]["message"]
     assert str(home) not in response.text

@@ -248,7 +248,6 @@ def test_the_command_makes_one_or_many(maker, here, capsys):
         (["--prompt", "a bell", "--count", "0", "--out-dir", "out"], "count 0"),
         (["--prompt", "a bell", "-o", "a.xyz"], "formats are"),
         (["--prompt", "", "-o", "a.wav"], "the prompt is empty"),
-        (["--prompt", "a bell"], "no model that makes music is installed"),
         (["--prompts", "none.csv", "--out-dir", "out"], "none.csv"),
         (["--prompt", "a bell", "--set", "rescoring", "-o", "a.wav"], "rescoring"),
     ],
@@ -257,6 +256,13 @@ def test_bad_commands_are_one_line(given, message, here, capsys):
     assert run(["music", *given]) == 2
     printed = capsys.readouterr().err
     assert message in printed and len(printed.splitlines()) == 1
+
+
+def test_without_a_model_that_is_said_in_one_line(here, capsys, monkeypatch):
+    monkeypatch.setattr(music, "models", list)
+    assert run(["music", "--prompt", "a bell"]) == 2
+    printed = capsys.readouterr().err
+    assert "no model that makes music is installed" in printed and len(printed.splitlines()) == 1
 
 
 def test_any_option_of_the_model_can_be_set(installed, here, capsys):
