@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -95,10 +96,14 @@ def _load_tokenizer(folder: Path, language: str) -> Tokenizer:
     loaded = checkpoint.load(folder)
     if loaded.spec.role != "tokenizers":
         raise UserError(f"{folder} holds {loaded.info.model}, of {loaded.spec.role}: give the folder of a tokenizer")
-    model, phonemizer = loaded.generator(), Phonemizer(language, ENGLISH)
+    model = loaded.generator()
+
+    @cache  # espeak-ng is for those who ask for words
+    def phonemizer() -> Phonemizer:
+        return Phonemizer(language, ENGLISH)
 
     def words(text: str, audio: Waveform) -> list[tuple[str, float, float]]:
-        return [(word.text, word.start, word.stop) for word in align(text, audio, model, phonemizer).words]
+        return [(word.text, word.start, word.stop) for word in align(text, audio, model, phonemizer()).words]
 
     return Tokenizer(model.encode, words, checkpoint.fingerprint(folder))
 

@@ -44,4 +44,4 @@ def test_lengths_that_come_and_go_leave_no_kernels_behind(repository: Path):
         ]
         return min(map(int, told))
 
-    assert grown("bounded") < 0.7 * grown("free")
+    assert grown("bounded") < 0.5 * grown("free")

@@ -71,7 +71,7 @@ class F5Objective:
         losses = {"flow": masked_mean((made.velocity.float() - velocity).square(), masked)}
         if made.tokens is not None and "tokens" in batch.fields:
             losses["token"] = self._token(made.tokens.float(), batch, masked)
-        if self.config.paced and made.edges is not None and timing.spoken is not None:
+        if self.config.paced and training:
             losses["pace"] = self._pace(made.edges, timing.spoken, text_lengths.masked_fill(hidden, -1))
         return losses
 
