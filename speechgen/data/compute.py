@@ -144,15 +144,7 @@ def phonemes(cuts: CutSet, language: str = "en-us") -> Entries:
     Raises:
         UserError: espeak-ng has no such language, or the corpus no text in it.
     """
-    phonemizer = Phonemizer(language, ENGLISH)
-    family = language.partition("-")[0].lower()
-    # Corpora write "en", "en-us" or "English".
-    spoken = [cut for cut in cuts if _trusted(cut) and (cut.supervisions[0].language or "").lower().startswith(family)]
-    if not spoken:
-        found = sorted({cut.supervisions[0].language or "unknown" for cut in cuts})
-        raise UserError(
-            f"no text in {language} to phonemise: the corpus is in {', '.join(found)}; set the language, or leave it out"
-        )
+    phonemizer, spoken = Phonemizer(language, ENGLISH), _spoken(cuts, language)
 
     def values() -> Iterator[tuple[str, NDArray[Any]]]:
         for cut in spoken:
@@ -178,13 +170,16 @@ def characters(cuts: CutSet) -> Entries:
     return Entries({"characters": "as written"}, len(written), values)
 
 
-def alignment(cuts: CutSet, audio: FeatureStore, tokenizer: Tokenizer, jobs: int) -> Entries:
-    """Mel frames [S + 1] at which the characters of a text begin, and at which the last one ends.
+def alignment(cuts: CutSet, audio: FeatureStore, tokenizer: Tokenizer, jobs: int, language: str = "en-us") -> Entries:
+    """Mel frames [S + 1] at which the characters of a text in the language begin, and at which the last one ends.
 
     The letters of a word are spread over the time of the word, what lies between words over the time between. Texts that the
     recording does not follow are left out, and those that are spoken by other words than they are written in, such as numbers.
+
+    Raises:
+        UserError: the corpus has no text in the language.
     """
-    written = [cut for cut in cuts if _trusted(cut)]
+    written = _spoken(cuts, language)
 
     def found(cut: MonoCut) -> NDArray[np.int16] | None:
         text, spoken = cut.supervisions[0].text, Waveform.single(stored_samples(audio, cut.id), RATE)
@@ -259,6 +254,23 @@ def workers(jobs: int) -> Iterator[Callable[[Callable[[Input], Output], Sequence
     """Yield an ordered map over `jobs` threads; decoding, resampling and transforms leave Python's lock to others."""
     with ThreadPool(jobs) as pool:
         yield pool.imap
+
+
+def _spoken(cuts: CutSet, language: str) -> list[MonoCut]:
+    """The cuts with a trusted text in the language.
+
+    Raises:
+        UserError: there is none.
+    """
+    family = language.partition("-")[0].lower()
+    # Corpora write "en", "en-us" or "English".
+    spoken = [cut for cut in cuts if _trusted(cut) and (cut.supervisions[0].language or "").lower().startswith(family)]
+    if not spoken:
+        found = sorted({cut.supervisions[0].language or "unknown" for cut in cuts})
+        raise UserError(
+            f"no text in {language} to phonemise: the corpus is in {', '.join(found)}; set the language, or leave it out"
+        )
+    return spoken
 
 
 def _trusted(cut: MonoCut) -> bool:

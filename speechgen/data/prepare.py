@@ -181,7 +181,7 @@ def add_features(
     }
     if tokenizer is not None:
         makers["tokens"] = lambda: compute.tokens(audio, tokenizer)
-        makers["alignment"] = lambda: compute.alignment(cuts, audio, tokenizer, jobs)
+        makers["alignment"] = lambda: compute.alignment(cuts, audio, tokenizer, jobs, language)
     if coder is not None:
         makers["codes"] = lambda: compute.codes(audio, coder, jobs)
     if encoder is not None:
